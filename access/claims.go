@@ -1,0 +1,92 @@
+package access
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Claims are what an access token says (RFC 9068 section 2.2). Claims that
+// Verify or Issue returned are shared between requests: read only.
+type Claims struct {
+	Issuer   string   // "iss"
+	Subject  string   // "sub"
+	Audience []string // "aud"
+	ClientID string   // "client_id"
+	ID       string   // "jti": 128 random bits
+
+	// SessionID ("sid") is the session, and Generation ("gen") counts how
+	// often it was renewed.
+	SessionID  string
+	Generation uint64
+
+	// IssuedAt ("iat") and ExpiresAt ("exp") have millisecond precision
+	// between parties that know this package: "iat_ms" and "exp_ms" hold what
+	// the whole seconds of the standard claims leave out.
+	IssuedAt, ExpiresAt time.Time
+	NotBefore           time.Time // "nbf"; zero if absent
+	// AuthTime ("auth_time") is when the user proved who they are. Renewing
+	// a session does not move it.
+	AuthTime time.Time
+	// SessionExpiresAt ("session_exp") is when the session ends at the
+	// latest; zero if absent.
+	SessionExpiresAt time.Time
+
+	ACR    string   // "acr": authentication context class reference
+	AMR    []string // "amr": authentication methods references
+	Scopes []string // "scope", separated by spaces in the token
+	Roles  []string // "roles" (RFC 9068 section 2.2.3.1)
+
+	// Custom is for Issue alone: a struct or map, whose JSON members become
+	// members of the token. Decode reads them back.
+	Custom any
+
+	payload []byte
+	marked  *atomic.Bool
+}
+
+// Decode reads the token's members into the app's own struct, by the rules of
+// encoding/json. It fails with ErrClaims when they do not fit, and for claims
+// that come from neither Verify nor Issue.
+func (c *Claims) Decode(v any) error {
+	if json.Unmarshal(c.payload, v) != nil {
+		return ErrClaims
+	}
+	return nil
+}
+
+// HasScope reports whether the token has exactly this scope.
+func (c *Claims) HasScope(scope string) bool { return slices.Contains(c.Scopes, scope) }
+
+// HasRole reports whether the token has exactly this role.
+func (c *Claims) HasRole(role string) bool { return slices.Contains(c.Roles, role) }
+
+// Mark reports true the first time that it is called for a token, for work to
+// be done once per token and process. A token that has fallen out of the cache
+// counts as new.
+func (c *Claims) Mark() bool { return c.marked != nil && c.marked.CompareAndSwap(false, true) }
+
+// registered are the members that this package reads and writes. No other
+// member may be spelt like one of them in another case: what one reader takes
+// for EXP, the next takes for exp.
+var registered = [...]string{
+	"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "sid", "gen", "auth_time", "session_exp",
+	"acr", "amr", "scope", "roles", "iat_ms", "exp_ms",
+}
+
+// isRegistered reports whether a member is one of the registered, and clashes
+// whether it is only spelt like one in another case.
+func isRegistered(name string) (exact, clashes bool) {
+	for _, r := range registered {
+		if name == r {
+			return true, false
+		}
+		// Letters that fold to ASCII are longer in UTF-8, hence no test of length.
+		if strings.EqualFold(name, r) {
+			return false, true
+		}
+	}
+	return false, false
+}

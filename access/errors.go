@@ -1,0 +1,22 @@
+package access
+
+import "errors"
+
+// Why a token is refused. Clients should not be told which.
+var (
+	// ErrMalformed: not a token of the one form that is accepted: alphabet,
+	// segments, size, header, type, or JSON with members twice.
+	ErrMalformed = errors.New("access: malformed token")
+	// ErrUnknownKey: signed with a key, or an algorithm, that is not in the ring.
+	ErrUnknownKey = errors.New("access: unknown key")
+	// ErrSignature: the signature is wrong.
+	ErrSignature = errors.New("access: wrong signature")
+	// ErrExpired: the token was good, and its time is over. It is returned
+	// only when nothing else is wrong.
+	ErrExpired = errors.New("access: token expired")
+	// ErrNotYetValid: issued, or valid from a time, in the future.
+	ErrNotYetValid = errors.New("access: token not yet valid")
+	// ErrClaims: a claim is missing or of the wrong type, or the token is of
+	// another issuer or for another audience.
+	ErrClaims = errors.New("access: unacceptable claims")
+)

@@ -1,0 +1,259 @@
+package access
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+)
+
+// Keys are a deployment's secrets, shared by all its instances.
+type Keys struct {
+	// Signing signs new tokens. It also verifies.
+	Signing *Key
+	// Verifying are further keys whose tokens are accepted: those that
+	// signed until lately, and those that will sign soon.
+	Verifying []*Key
+	// Secrets are the root secrets, newest first, each of at least 32 random
+	// bytes. Keys for other uses than access tokens are derived from them.
+	// Keep an old one for as long as what was made with it is to live.
+	Secrets [][]byte
+}
+
+// GenerateKeys returns a new signing key and a new root secret.
+func GenerateKeys(alg Algorithm) (Keys, error) {
+	k, err := GenerateKey(alg)
+	if err != nil {
+		return Keys{}, err
+	}
+	secret := make([]byte, 32)
+	rand.Read(secret)
+	return Keys{Signing: k, Secrets: [][]byte{secret}}, nil
+}
+
+// The keys file is a sequence of PEM blocks, so that ordinary tools can make
+// and read its keys:
+//
+//	PRIVATE KEY               PKCS #8; the first key of the file signs
+//	PUBLIC KEY                PKIX; only verifies
+//	SESSIONKIT HMAC KEY       raw bytes
+//	SESSIONKIT ROOT SECRET    raw bytes; the first is the newest
+//
+// Keys carry a header "Algorithm", which may be left out where the type of the
+// key leaves no choice (Ed25519, P-256). Other blocks are refused.
+const (
+	blockPrivate = "PRIVATE KEY"
+	blockPublic  = "PUBLIC KEY"
+	blockHMAC    = "SESSIONKIT HMAC KEY"
+	blockSecret  = "SESSIONKIT ROOT SECRET"
+	algHeader    = "Algorithm"
+)
+
+// maxKeysFile bounds a keys file, in bytes.
+const maxKeysFile = 1 << 20
+
+// LoadKeys reads a keys file. It refuses one that others than its owner can
+// read, and one with keys that NewKey refuses.
+func LoadKeys(path string) (Keys, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return Keys{}, fmt.Errorf("access: keys file: %w", err)
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		return Keys{}, fmt.Errorf("access: keys file %s has mode %04o, so that others can read it: chmod 600", path, info.Mode().Perm())
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxKeysFile {
+		return Keys{}, fmt.Errorf("access: keys file %s is no regular file of at most %d bytes", path, maxKeysFile)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Keys{}, fmt.Errorf("access: keys file: %w", err)
+	}
+	keys, err := parseKeys(text)
+	if err != nil {
+		return Keys{}, fmt.Errorf("access: keys file %s: %w", path, err)
+	}
+	return keys, nil
+}
+
+func parseKeys(text []byte) (Keys, error) {
+	var keys Keys
+	for {
+		block, rest := pem.Decode(text)
+		if block == nil {
+			break
+		}
+		text = rest
+		if block.Type == blockSecret {
+			if err := checkSecret(block.Bytes); err != nil {
+				return Keys{}, err
+			}
+			keys.Secrets = append(keys.Secrets, block.Bytes)
+			continue
+		}
+		k, err := parseKey(block)
+		if err != nil {
+			return Keys{}, err
+		}
+		if keys.Signing == nil {
+			keys.Signing = k
+		} else {
+			keys.Verifying = append(keys.Verifying, k)
+		}
+	}
+	if len(bytes.TrimSpace(text)) != 0 {
+		return Keys{}, errors.New("there is something after the last PEM block, or a damaged block")
+	}
+	if keys.Signing == nil || !keys.Signing.CanSign() {
+		return Keys{}, errors.New("its first key cannot sign: put a private key first")
+	}
+	return keys, nil
+}
+
+func parseKey(block *pem.Block) (*Key, error) {
+	alg := Algorithm(block.Headers[algHeader])
+	var material any
+	var err error
+	switch block.Type {
+	case blockPrivate:
+		material, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case blockPublic:
+		material, err = x509.ParsePKIXPublicKey(block.Bytes)
+	case blockHMAC:
+		material = block.Bytes
+		if alg == "" {
+			alg = HS256
+		}
+	default:
+		return nil, fmt.Errorf("unknown PEM block %.40q", block.Type)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("a block %q is damaged", block.Type)
+	}
+	if alg != "" {
+		return NewKey(alg, material)
+	}
+	for _, only := range []Algorithm{EdDSA, ES256} {
+		if k, err := NewKey(only, material); err == nil {
+			return k, nil
+		}
+	}
+	return nil, errors.New("a key names no algorithm: add the PEM header \"Algorithm: PS256\" or whichever is meant")
+}
+
+// encode writes the keys file's text. Keys that live in an HSM cannot be saved.
+func (k Keys) encode() ([]byte, error) {
+	var b bytes.Buffer
+	for _, key := range append([]*Key{k.Signing}, k.Verifying...) {
+		block, err := key.block()
+		if err != nil {
+			return nil, err
+		}
+		pem.Encode(&b, block)
+	}
+	for _, s := range k.Secrets {
+		pem.Encode(&b, &pem.Block{Type: blockSecret, Bytes: s})
+	}
+	return b.Bytes(), nil
+}
+
+func (k *Key) block() (*pem.Block, error) {
+	block := &pem.Block{Headers: map[string]string{algHeader: string(k.alg)}}
+	var err error
+	switch signer := k.signer.(type) {
+	case []byte:
+		block.Type, block.Bytes = blockHMAC, signer
+	case nil:
+		block.Type = blockPublic
+		block.Bytes, err = x509.MarshalPKIXPublicKey(k.public)
+	case crypto.Signer:
+		block.Type = blockPrivate
+		if block.Bytes, err = x509.MarshalPKCS8PrivateKey(signer); err != nil {
+			err = errors.New("access: a key that is not in memory cannot be saved")
+		}
+	}
+	return block, err
+}
+
+// Save writes the keys to a file that only its owner can read, replacing it
+// at once or not at all.
+func (k Keys) Save(path string) error {
+	temp, err := k.writeTemp(path)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp)
+	if err := os.Rename(temp, path); err != nil {
+		return fmt.Errorf("access: keys file: %w", err)
+	}
+	return nil
+}
+
+// writeTemp writes the keys to a new file beside path.
+func (k Keys) writeTemp(path string) (string, error) {
+	if _, err := NewKeyRing(k); err != nil {
+		return "", err
+	}
+	text, err := k.encode()
+	if err != nil {
+		return "", err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".keys-*") // mode 0600
+	if err != nil {
+		return "", fmt.Errorf("access: keys file: %w", err)
+	}
+	_, err = f.Write(text)
+	if serr := f.Sync(); err == nil {
+		err = serr
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return "", fmt.Errorf("access: keys file: %w", err)
+	}
+	return f.Name(), nil
+}
+
+// OpenKeys loads a keys file, or creates it with new keys if there is none.
+// Instances that start at the same time end up with the same keys. It fails
+// when the file's signing key is of another algorithm.
+func OpenKeys(path string, alg Algorithm) (Keys, error) {
+	keys, err := LoadKeys(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if keys, err = GenerateKeys(alg); err != nil {
+			return Keys{}, err
+		}
+		temp, err := keys.writeTemp(path)
+		if err != nil {
+			return Keys{}, err
+		}
+		defer os.Remove(temp)
+		// Unlike a rename, a link never replaces what another instance made.
+		if err = os.Link(temp, path); err == nil {
+			return keys, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return Keys{}, fmt.Errorf("access: keys file: %w", err)
+		}
+		keys, err = LoadKeys(path)
+		if err != nil {
+			return Keys{}, err
+		}
+	}
+	if err != nil {
+		return Keys{}, err
+	}
+	if got := keys.Signing.Algorithm(); got != alg {
+		return Keys{}, fmt.Errorf("access: keys file %s signs with %s, not %s: use the right algorithm or another file", path, got, alg)
+	}
+	return keys, nil
+}

@@ -1,0 +1,250 @@
+package access
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+const (
+	// maxToken bounds a token, in bytes: twice what fits into a cookie.
+	maxToken = 8 << 10
+	// maxKeyID bounds a key id, in bytes.
+	maxKeyID = 128
+	// maxInteger is the largest integer that all JSON readers agree on.
+	maxInteger = 1<<53 - 1
+	// maxDate keeps dates within what time.Time can add to: the year 9999.
+	maxDate = 253402300799
+)
+
+var strictBase64 = base64.RawURLEncoding.Strict()
+
+// split cuts a compact JWS into its segments. It accepts the legal alphabet
+// only (RFC 8725bis section 3.14); base64 decoders skip line breaks.
+func split(token string) (header, body, signature string, ok bool) {
+	if len(token) > maxToken {
+		return "", "", "", false
+	}
+	first, second := -1, -1
+	for i := range len(token) {
+		c := token[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+		case c == '.' && first < 0:
+			first = i
+		case c == '.' && second < 0:
+			second = i
+		default:
+			return "", "", "", false
+		}
+	}
+	if second < 0 || first == 0 || second == first+1 || second == len(token)-1 {
+		return "", "", "", false
+	}
+	return token[:first], token[first+1 : second], token[second+1:], true
+}
+
+// encodeHeader is the one header that Issue writes for a key.
+func encodeHeader(alg Algorithm, id string) string {
+	text, _ := json.Marshal(struct {
+		Alg string `json:"alg"`
+		Kid string `json:"kid"`
+		Typ string `json:"typ"`
+	}{string(alg), id, "at+jwt"})
+	return base64.RawURLEncoding.EncodeToString(text)
+}
+
+// parseHeader returns the algorithm and key id of a JOSE header that is not
+// ours to the letter: of another issuer's library, or of an attacker's.
+// Extensions that must be understood are not (RFC 7515 section 4.1.11), keys
+// that travel with the token are not looked at (RFC 8725 section 3.10), and
+// the type must be that of an access token (RFC 9068 section 4).
+func parseHeader(segment string) (alg, kid string, err error) {
+	text, err := strictBase64.DecodeString(segment)
+	if err != nil || !utf8.Valid(text) {
+		return "", "", ErrMalformed
+	}
+	var typ string
+	err = scanObject(text, func(name string, raw []byte) error {
+		var s *string
+		switch {
+		case name == "alg":
+			s = &alg
+		case name == "kid":
+			s = &kid
+		case name == "typ":
+			s = &typ
+		default:
+			for _, refused := range [...]string{"alg", "kid", "typ", "crit", "zip", "b64", "jku", "jwk", "x5u", "x5c", "enc"} {
+				if strings.EqualFold(name, refused) {
+					return ErrMalformed
+				}
+			}
+			return nil
+		}
+		var ok bool
+		if *s, ok = stringValue(raw); !ok {
+			return ErrMalformed
+		}
+		return nil
+	})
+	if err != nil || alg == "" || kid == "" || len(kid) > maxKeyID {
+		return "", "", ErrMalformed
+	}
+	// A type without a slash is short for application/ (RFC 7515 section 4.1.9).
+	if !strings.EqualFold(typ, "at+jwt") && !strings.EqualFold(typ, "application/at+jwt") {
+		return "", "", ErrMalformed
+	}
+	return alg, kid, nil
+}
+
+// parseClaims reads a payload: ErrMalformed for JSON that two readers could
+// understand differently, ErrClaims for claims that are missing or ill-typed.
+func parseClaims(body []byte) (*Claims, error) {
+	if !utf8.Valid(body) {
+		return nil, ErrMalformed
+	}
+	c := &Claims{payload: body}
+	var issuedMS, expiresMS time.Duration
+	var hasGeneration bool
+	err := scanObject(body, func(name string, raw []byte) error {
+		exact, clashes := isRegistered(name)
+		if clashes {
+			return ErrMalformed
+		}
+		if !exact {
+			return nil
+		}
+		ok := true
+		switch name {
+		case "iss":
+			c.Issuer, ok = stringValue(raw)
+		case "sub":
+			c.Subject, ok = stringValue(raw)
+		case "aud":
+			c.Audience, ok = stringOrStrings(raw)
+		case "client_id":
+			c.ClientID, ok = stringValue(raw)
+		case "jti":
+			c.ID, ok = stringValue(raw)
+		case "sid":
+			c.SessionID, ok = stringValue(raw)
+		case "gen":
+			c.Generation, ok = integer(raw)
+			hasGeneration = true
+		case "exp":
+			c.ExpiresAt, ok = date(raw)
+		case "iat":
+			c.IssuedAt, ok = date(raw)
+		case "nbf":
+			c.NotBefore, ok = date(raw)
+		case "auth_time":
+			c.AuthTime, ok = date(raw)
+		case "session_exp":
+			c.SessionExpiresAt, ok = date(raw)
+		case "iat_ms":
+			issuedMS, ok = milliseconds(raw)
+		case "exp_ms":
+			expiresMS, ok = milliseconds(raw)
+		case "acr":
+			c.ACR, ok = stringValue(raw)
+		case "amr":
+			c.AMR, ok = stringsValue(raw)
+		case "roles":
+			c.Roles, ok = stringsValue(raw)
+		case "scope":
+			var scope string
+			scope, ok = stringValue(raw)
+			c.Scopes = strings.Fields(scope)
+		}
+		if !ok {
+			return ErrClaims
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, errJSON):
+		return nil, ErrMalformed
+	case err != nil:
+		return nil, err
+	case c.Issuer == "" || c.Subject == "" || len(c.Audience) == 0 || c.ID == "" || c.SessionID == "" || !hasGeneration:
+		return nil, ErrClaims
+	case c.IssuedAt.IsZero() || c.ExpiresAt.IsZero() || c.AuthTime.IsZero():
+		return nil, ErrClaims
+	}
+	c.IssuedAt, c.ExpiresAt = c.IssuedAt.Add(issuedMS), c.ExpiresAt.Add(expiresMS)
+	return c, nil
+}
+
+// date reads a NumericDate: a number, never a string (RFC 7519 section 2).
+// Fractions are allowed and cut off.
+func date(raw []byte) (time.Time, bool) {
+	whole, fraction, _ := strings.Cut(string(raw), ".")
+	n, ok := integer([]byte(whole))
+	if !ok || n == 0 || n > maxDate || strings.Trim(fraction, "0123456789") != "" {
+		return time.Time{}, false
+	}
+	return time.Unix(int64(n), 0), true
+}
+
+func milliseconds(raw []byte) (time.Duration, bool) {
+	n, ok := integer(raw)
+	return time.Duration(n) * time.Millisecond, ok && n < 1000
+}
+
+func integer(raw []byte) (uint64, bool) {
+	n, err := strconv.ParseUint(string(raw), 10, 64)
+	return n, err == nil && n <= maxInteger
+}
+
+func stringOrStrings(raw []byte) ([]string, bool) {
+	if raw[0] == '[' {
+		return stringsValue(raw)
+	}
+	s, ok := stringValue(raw)
+	return []string{s}, ok && s != ""
+}
+
+func stringsValue(raw []byte) ([]string, bool) {
+	if raw[0] != '[' {
+		return nil, false
+	}
+	var list []string
+	for rest := raw[1:]; ; {
+		rest = skipSpace(rest)
+		if rest[0] == ']' {
+			return list, true
+		}
+		n := valueLength(rest, 0)
+		s, ok := stringValue(rest[:n])
+		if !ok {
+			return nil, false
+		}
+		list = append(list, s)
+		if rest = skipSpace(rest[n:]); rest[0] == ',' {
+			rest = rest[1:]
+		}
+	}
+}
+
+// stringValue reads a JSON string that scanObject found well-formed.
+func stringValue(raw []byte) (string, bool) {
+	if raw[0] != '"' {
+		return "", false
+	}
+	inner := raw[1 : len(raw)-1]
+	for _, c := range inner {
+		if c == '\\' {
+			var s string
+			if json.Unmarshal(raw, &s) != nil || strings.ContainsRune(s, utf8.RuneError) {
+				return "", false
+			}
+			return s, true
+		}
+	}
+	return string(inner), true
+}
