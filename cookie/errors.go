@@ -1,0 +1,25 @@
+package cookie
+
+import "errors"
+
+var (
+	// ErrAbsent: the request has no cookie of that name.
+	ErrAbsent = errors.New("cookie: absent")
+	// ErrDuplicate: the request has several cookies of that name with
+	// different values; one of them was planted, and there is no telling which.
+	ErrDuplicate = errors.New("cookie: sent twice with different values")
+	// ErrMalformed: the value has characters that no cookie of ours has, or is
+	// longer than any.
+	ErrMalformed = errors.New("cookie: malformed value")
+	// ErrValue: the value to set has characters that cookies cannot hold (RFC
+	// 6265bis section 4.1.1), or is empty.
+	ErrValue = errors.New("cookie: value is empty or not made of cookie-octets")
+	// ErrTooLarge: name and value together exceed 4096 bytes, beyond which
+	// browsers drop a cookie without a word.
+	ErrTooLarge = errors.New("cookie: name and value exceed 4096 bytes")
+	// ErrLifetime: a negative lifetime; use Delete.
+	ErrLifetime = errors.New("cookie: negative lifetime")
+	// ErrSeal: the value was not sealed by this Jar for this name, or by a key
+	// that is gone. There is one answer for all the ways to be wrong.
+	ErrSeal = errors.New("cookie: not a sealed value")
+)
