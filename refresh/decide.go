@@ -1,0 +1,209 @@
+package refresh
+
+import (
+	"crypto/subtle"
+	"time"
+)
+
+// A Presentation is one refresh token, decoded and authenticated, as it is
+// laid before a family. The token names its generation; Hash is the SHA-256
+// of its secret. Successor is the SHA-256 of the secret that would follow:
+// a function of the presented secret and a server key, so that whoever
+// presents the same token always proposes the same successor, today, in a
+// retry, and after the store lost its memory.
+type Presentation struct {
+	Subject    SubjectKey
+	Family     FamilyID
+	Generation uint32
+	Hash       [32]byte
+	Successor  [32]byte
+	Attempt    Attempt
+
+	Fingerprint Fingerprint
+	Device      Device
+
+	Rules Rules
+	Now   time.Time
+}
+
+// Rules are the choices of a deployment that bear on a rotation.
+type Rules struct {
+	// Enforced are the fingerprint components that must match.
+	Enforced Components
+	// RevokeOnMismatch ends the family when another client presents a token.
+	RevokeOnMismatch bool
+	// RefuseStoreBehind refuses tokens that are newer than the store.
+	RefuseStoreBehind bool
+	// SingleUse takes every generation as settled from the start: the letter
+	// of RFC 9700 section 4.14.2. A client that loses a response is then
+	// signed out.
+	SingleUse bool
+}
+
+// An Outcome is the answer to a Presentation.
+type Outcome uint8
+
+const (
+	// Gone: no such family, expired, or revoked (then Reason says why).
+	Gone Outcome = iota
+	// OtherClient: an enforced fingerprint component differs.
+	OtherClient
+	// Repeated: this very attempt was answered before; nothing changed.
+	Repeated
+	// Rotated: the successor is the current generation now.
+	Rotated
+	// Replayed: the predecessor of an unsettled generation; nothing
+	// changed, the client gets the same successor again.
+	Replayed
+	// StoreBehind: the token is authentic and newer than the store, which
+	// therefore lost writes; the store was moved forward.
+	StoreBehind
+	// StoreBehindRefused: the same, but Rules say to refuse.
+	StoreBehindRefused
+	// Reused: a token that is no longer acceptable. The family is revoked.
+	Reused
+)
+
+var outcomeNames = [...]string{"gone", "other_client", "repeated", "rotated", "replayed", "store_behind", "store_behind_refused", "reused"}
+
+// String returns the outcome's name in events and logs.
+func (o Outcome) String() string {
+	if int(o) < len(outcomeNames) {
+		return outcomeNames[o]
+	}
+	return "unknown"
+}
+
+// Accepted reports whether the client gets tokens.
+func (o Outcome) Accepted() bool {
+	return o == Repeated || o == Rotated || o == Replayed || o == StoreBehind
+}
+
+// A Verdict is what Decide says of a Presentation.
+type Verdict struct {
+	Outcome Outcome
+	// Differs are all bound fingerprint components that differ, enforced or not.
+	Differs Components
+	// Family is the record after the decision. It is the zero Family when
+	// there was none. Stores write it exactly when Changed.
+	Family  Family
+	Changed bool
+}
+
+// Decide is the rotation protocol: what a family answers to a presented
+// token. It is a pure function; every Store must behave as if it ran Decide
+// atomically on the stored record and kept the result when Changed. f is nil
+// when the store has no such family. docs/protocol.md draws it.
+//
+// With p the presented and g the stored generation, at most two generations
+// are acceptable at any moment: g, and g-1 while g has not settled.
+func Decide(f *Family, p Presentation) Verdict {
+	if f == nil {
+		return Verdict{Outcome: Gone}
+	}
+	v := Verdict{Family: *f}
+
+	// The attempt that ended the family may come again because its reply was
+	// lost: it hears what it would have heard the first time.
+	if f.Revoked != "" {
+		v.Outcome = Gone
+		if f.Attempt == p.Attempt {
+			switch f.Revoked {
+			case ReasonReuse:
+				v.Outcome = Reused
+			case ReasonMismatch:
+				v.Outcome = OtherClient
+			}
+		}
+		return v
+	}
+	if !f.Alive(p.Now) {
+		v.Outcome = Gone
+		return v
+	}
+
+	// The binding comes before everything that could help or harm: another
+	// client gets no successor, and cannot end the family by replaying.
+	v.Differs = f.Fingerprint.Differs(p.Fingerprint)
+	if v.Differs&p.Rules.Enforced != 0 {
+		v.Outcome = OtherClient
+		if p.Rules.RevokeOnMismatch {
+			v.revoke(ReasonMismatch, p)
+		}
+		return v
+	}
+
+	switch g := f.Generation; {
+	// A blind retry of the attempt that made g, or g-1: neither replay nor
+	// reuse. The caller derives the current token from the presented one.
+	case p.Generation+1 == g && p.Attempt == f.Attempt,
+		p.Generation+2 == g && p.Attempt == f.Prior:
+		v.Outcome = Repeated
+
+	case p.Generation == g && equal(p.Hash, f.Current):
+		v.Outcome = Rotated
+		v.advance(p, f.Attempt)
+
+	// The client never got g, or crashed and came back with older cookies.
+	// It is given g again: a family never forks.
+	case p.Generation+1 == g && !f.Settled && !p.Rules.SingleUse && equal(p.Successor, f.Current):
+		v.Outcome = Replayed
+
+	// Authentic, yet newer than the record: the store lost acknowledged
+	// writes in a failover. The client is right and the store is wrong.
+	case p.Generation > g && p.Rules.RefuseStoreBehind:
+		v.Outcome = StoreBehindRefused
+	case p.Generation > g:
+		v.Outcome = StoreBehind
+		v.advance(p, Attempt{})
+
+	// Everything else that is authentic: somebody keeps a token that its
+	// owner has left behind.
+	default:
+		v.Outcome = Reused
+		v.revoke(ReasonReuse, p)
+	}
+	return v
+}
+
+// advance makes the presented token's successor the current generation. The
+// idle timeout starts anew; the absolute lifetime and AuthTime never move.
+func (v *Verdict) advance(p Presentation, prior Attempt) {
+	f := &v.Family
+	f.Generation = p.Generation + 1
+	f.Current = p.Successor
+	f.Settled = false
+	f.Attempt, f.Prior = p.Attempt, prior
+	// An instance with a slow clock must not shorten the idle timeout.
+	if p.Now.After(f.RotatedAt) {
+		f.RotatedAt = p.Now
+	}
+	// What is only reported follows the client, so that one change of
+	// address is one event and not one at every refresh from then on.
+	f.Fingerprint = f.Fingerprint.follow(p.Fingerprint, p.Rules.Enforced)
+	f.Device = p.Device
+	v.Changed = true
+}
+
+func (v *Verdict) revoke(why Reason, p Presentation) {
+	v.Family = v.Family.Tombstone(why, p.Attempt, p.Now)
+	v.Changed = true
+}
+
+// Tombstone returns what is kept of a revoked family.
+func (f *Family) Tombstone(why Reason, by Attempt, now time.Time) Family {
+	return Family{Subject: f.Subject, ID: f.ID, Attempt: by, Revoked: why, RevokedAt: now}
+}
+
+// Settle returns the record after an instance saw the client use an access
+// token of the given generation that was at least the settle time old. Only
+// the current generation can settle; anything else changes nothing.
+func (f Family) Settle(generation uint32) (_ Family, changed bool) {
+	if f.Revoked != "" || f.Settled || f.Generation != generation {
+		return f, false
+	}
+	f.Settled = true
+	return f, true
+}
+
+func equal(a, b [32]byte) bool { return subtle.ConstantTimeCompare(a[:], b[:]) == 1 }

@@ -1,0 +1,73 @@
+package refresh
+
+import "errors"
+
+// What a refresh can end in. Clients see one answer for all refusals
+// (invalid_grant); the app tells them apart with errors.Is.
+var (
+	// ErrRefused is wrapped by every final refusal of a refresh token:
+	// presenting the same token again will not help. The client has to sign in.
+	ErrRefused = errors.New("refresh: token refused")
+
+	// ErrInvalidToken: not a token of ours, altered, or of a root secret
+	// that is no longer in the key ring. The store was not asked.
+	ErrInvalidToken = refusal("refresh: invalid token")
+	// ErrGone: the family is unknown or expired.
+	ErrGone = refusal("refresh: session expired or unknown")
+	// ErrRevoked: the family was revoked; RefusedError says why.
+	ErrRevoked = refusal("refresh: session revoked")
+	// ErrReused: the token was replayed after its successor had settled; the
+	// family has been revoked by this call.
+	ErrReused = refusal("refresh: token reuse detected")
+	// ErrFingerprint: another client than the one that signed in.
+	ErrFingerprint = refusal("refresh: client does not match the session")
+	// ErrDenied is returned by a ClaimsFunc to refuse a subject for good; the
+	// family is revoked.
+	ErrDenied = refusal("refresh: subject denied")
+	// ErrStoreBehind: the token is newer than the store and
+	// Config.RefuseStoreBehind is set. The family is left alone.
+	ErrStoreBehind = refusal("refresh: session store lost this session's latest state")
+
+	// ErrUnavailable: the store or the claims hook could not answer in time.
+	// Nothing is lost: the same token can be presented again.
+	ErrUnavailable = errors.New("refresh: temporarily unavailable")
+
+	// ErrLimit: the subject is at Config.MaxSessions and Config.RefuseAtLimit
+	// is set.
+	ErrLimit = errors.New("refresh: too many sessions")
+	// ErrNotFound: the subject has no such session.
+	ErrNotFound = errors.New("refresh: no such session")
+	// ErrSubject: a subject must be 1 to 255 bytes of UTF-8 without control
+	// characters.
+	ErrSubject = errors.New("refresh: invalid subject")
+)
+
+// refusal makes a sentinel that is also ErrRefused.
+func refusal(text string) error { return &refusedSentinel{text} }
+
+type refusedSentinel struct{ text string }
+
+func (e *refusedSentinel) Error() string        { return e.text }
+func (e *refusedSentinel) Is(target error) bool { return target == ErrRefused }
+
+// A RefusedError carries the facts of a refusal that the store decided. It
+// wraps one of the sentinels that are ErrRefused.
+type RefusedError struct {
+	Err       error
+	SessionID string
+	Subject   string
+	// Reason is why the family was revoked, for ErrRevoked.
+	Reason Reason
+	// Differs are the fingerprint components, for ErrFingerprint.
+	Differs Components
+}
+
+func (e *RefusedError) Error() string {
+	if e.Reason != "" {
+		return e.Err.Error() + " (" + string(e.Reason) + ")"
+	}
+	return e.Err.Error()
+}
+
+// Unwrap returns the sentinel.
+func (e *RefusedError) Unwrap() error { return e.Err }

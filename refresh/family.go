@@ -1,0 +1,144 @@
+package refresh
+
+import (
+	"encoding/base64"
+	"errors"
+	"time"
+)
+
+// A FamilyID names a family: all refresh tokens descended from one login (RFC
+// 9700 section 4.14.2). It is the session id of access tokens ("sid") and of
+// the session list. It is a name, not a credential.
+//
+// Its first two bytes name the root secret that the family was born under, so
+// that everything derived for the family (its tokens, its subject's key, its
+// fingerprint) keeps using that secret for as long as the family lives; the
+// other fourteen are random.
+type FamilyID [16]byte
+
+// String returns the 22 characters of base64url by which clients know the family.
+func (id FamilyID) String() string { return base64.RawURLEncoding.EncodeToString(id[:]) }
+
+// IsZero reports whether id names no family.
+func (id FamilyID) IsZero() bool { return id == FamilyID{} }
+
+var errFamilyID = errors.New("refresh: not a family id")
+
+// ParseFamilyID reads what String wrote. Any other spelling is an error.
+func ParseFamilyID(s string) (FamilyID, error) {
+	var id FamilyID
+	if len(s) != base64.RawURLEncoding.EncodedLen(len(id)) {
+		return FamilyID{}, errFamilyID
+	}
+	b, err := strictBase64.DecodeString(s)
+	if err != nil || len(b) != len(id) || base64.RawURLEncoding.EncodeToString(b) != s {
+		return FamilyID{}, errFamilyID
+	}
+	copy(id[:], b)
+	return id, nil
+}
+
+var strictBase64 = base64.RawURLEncoding.Strict()
+
+// A SubjectKey is the keyed hash by which stores know a subject. All families
+// of a subject that were born under one root secret share it. Stores never
+// see the subject's name.
+type SubjectKey [16]byte
+
+// String returns 22 characters of base64url, safe in a Redis hash tag.
+func (k SubjectKey) String() string { return base64.RawURLEncoding.EncodeToString(k[:]) }
+
+// An Attempt is the random name of one HTTP request's call of the store. A
+// client library that lost a reply may execute an operation a second time;
+// the store recognises the repetition by its Attempt and answers as it did
+// before.
+type Attempt [6]byte
+
+// A Reason says why a family ended. The constants are the kit's own reasons;
+// an app may pass others to the revoking calls (at most 32 bytes of
+// printable ASCII).
+type Reason string
+
+const (
+	ReasonLogout     Reason = "logout"          // the user signed out
+	ReasonLogoutAll  Reason = "logout_all"      // the user signed out everywhere
+	ReasonReuse      Reason = "reuse"           // a token was replayed after its successor had settled
+	ReasonLimit      Reason = "limit"           // the subject opened more sessions than allowed
+	ReasonPassword   Reason = "password"        // the password changed in another session
+	ReasonDeactivate Reason = "deactivated"     // the account was switched off
+	ReasonDenied     Reason = "denied"          // the claims hook refused the subject
+	ReasonSuperseded Reason = "superseded"      // the same browser signed in anew
+	ReasonMismatch   Reason = "fingerprint"     // another client came, and policy says revoke
+	ReasonUser       Reason = "session_revoked" // the user ended it in the session list
+)
+
+// A Family is what a store keeps of one login: one record, from which no
+// usable token can be made.
+type Family struct {
+	Subject SubjectKey
+	ID      FamilyID
+
+	// Generation counts rotations: 0 for the token handed out at login.
+	Generation uint32
+	// Current is the SHA-256 of the current generation's secret.
+	Current [32]byte
+	// Settled is true once the client is known to keep the current
+	// generation; from then on its predecessor is no longer acceptable.
+	Settled bool
+	// Attempt made the current generation (or, in a revoked family, ended
+	// it); Prior made the one before. Zero where unknown.
+	Attempt, Prior Attempt
+
+	CreatedAt time.Time // millisecond precision, as all times here
+	RotatedAt time.Time // of the current generation; never moves back
+	AuthTime  time.Time // second precision; when the user proved who they are
+
+	// Idle is the idle timeout; the family expires when it was not rotated
+	// for so long. Second precision.
+	Idle time.Duration
+	// AbsoluteExpiry is the end of the login, whatever happens.
+	AbsoluteExpiry time.Time
+
+	// Remember is false for a login that ends with the browser session.
+	Remember bool
+	// ACR and AMR are the authentication context of the login (RFC 9068
+	// section 2.2.1), as the app gave them.
+	ACR string
+	AMR []string
+
+	Fingerprint Fingerprint
+	Device      Device
+
+	// Revoked is empty while the family lives. A revoked family is kept as
+	// a tombstone for TombstoneRetention: only Subject, ID, Attempt,
+	// Revoked and RevokedAt are then meaningful.
+	Revoked   Reason
+	RevokedAt time.Time
+}
+
+// Device is what the session list shows of the client that used the family
+// last. It plays no part in any decision.
+type Device struct {
+	UserAgent string // a short label such as "Firefox on Linux"; at most 47 bytes
+	IP        string // textual address, without zone
+}
+
+// TombstoneRetention is how long a store remembers why a family was revoked.
+// It exceeds the longest access-token lifetime, so that a repeated revocation
+// still finds what to announce.
+const TombstoneRetention = 48 * time.Hour
+
+// ExpiresAt returns when the family ends if it is not rotated again: its idle
+// timeout, and never later than the absolute lifetime of the login.
+func (f *Family) ExpiresAt() time.Time {
+	idle := f.RotatedAt.Add(f.Idle)
+	if idle.After(f.AbsoluteExpiry) {
+		return f.AbsoluteExpiry
+	}
+	return idle
+}
+
+// Alive reports whether the family is neither revoked nor expired at now.
+func (f *Family) Alive(now time.Time) bool {
+	return f.Revoked == "" && now.Before(f.ExpiresAt())
+}

@@ -1,0 +1,360 @@
+package refresh
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/sessionkit/sessionkit/access"
+)
+
+// A Grant is what a client gets at login and at each refresh.
+type Grant struct {
+	AccessToken  string
+	RefreshToken string
+	// Claims are those of the access token. They are shared: read only.
+	Claims *access.Claims
+	// Outcome is how the refresh token was answered: Rotated at login.
+	Outcome Outcome
+	// IssuedAt is when the tokens were made.
+	IssuedAt time.Time
+	// RefreshExpiresAt is when the refresh token dies if it is not used.
+	RefreshExpiresAt time.Time
+	// Remember is false for a login that ends with the browser session.
+	Remember bool
+}
+
+// ExpiresIn is the remaining lifetime of the access token in whole seconds,
+// as the "expires_in" of RFC 6749 section 5.1 counts it.
+func (g *Grant) ExpiresIn() int64 { return int64(g.Claims.ExpiresAt.Sub(g.IssuedAt) / time.Second) }
+
+// A StartParams describes a login: the user has just proved who they are.
+type StartParams struct {
+	// Subject names the user for good: an id rather than a name that can
+	// change. 1 to 255 bytes of UTF-8 without control characters.
+	Subject string
+	// Remember keeps the session when the browser closes.
+	Remember bool
+	// ACR and AMR describe how the user proved it (RFC 9068 section 2.2.1).
+	// Together at most 60 bytes.
+	ACR string
+	AMR []string
+	// Client is who signs in. Refreshes have to come from there.
+	Client Client
+}
+
+// Start opens a session: a new family of refresh tokens. It fails with
+// ErrSubject, ErrDenied (the claims hook refuses), ErrLimit or
+// ErrUnavailable.
+func (s *Service) Start(ctx context.Context, p StartParams) (*Grant, error) {
+	if err := checkSubject(p.Subject); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	authority, err := s.ask(ctx, p.Subject, p.Client)
+	if err != nil {
+		return nil, err
+	}
+	tok, f, err := s.newFamily(p)
+	if err != nil {
+		return nil, err
+	}
+	req := StartRequest{Family: f, MaxSessions: s.maxSessions, RefuseAtLimit: s.refuseAtLimit, Now: f.CreatedAt}
+	res, err := s.store.Start(ctx, req)
+	if err == nil && s.maxSessions > 0 && !res.Refused {
+		var older []FamilyID
+		older, err = s.limitOlderSecrets(ctx, p.Subject, &f)
+		res.Evicted = append(res.Evicted, older...)
+	}
+	e := Event{Subject: p.Subject, SessionID: f.ID.String()}
+	e.describe(p.Client)
+	switch {
+	case err != nil:
+		return nil, s.unavailable(ctx, e, err)
+	case res.Refused:
+		e.Kind, e.SessionID = EventLimit, ""
+		s.record(ctx, e)
+		return nil, ErrLimit
+	}
+	e.Kind = EventLogin
+	s.record(ctx, e)
+	s.dead(res.Evicted...)
+	if len(res.Evicted) > 0 {
+		e.Kind, e.Reason, e.Count = EventRevoked, ReasonLimit, len(res.Evicted)
+		s.record(ctx, e)
+	}
+	return s.grant(&f, &tok, authority, Rotated, f.CreatedAt)
+}
+
+// newFamily makes generation 0.
+func (s *Service) newFamily(p StartParams) (token, Family, error) {
+	now := s.access.Now().Truncate(time.Millisecond)
+	tok := token{subject: p.Subject}
+	rand.Read(tok.family[2:])
+	rand.Read(tok.secret[:])
+	newest := s.access.Keys().Secrets(s.codec.mac)[0].ID
+	copy(tok.family[:2], newest[:])
+
+	subject, ok := s.codec.subjectKey(p.Subject, tok.family)
+	fp := s.codec.key(s.codec.fingerprint, tok.family)
+	if !ok || fp == nil {
+		// The ring was replaced between two lines; the next try has the new one.
+		return token{}, Family{}, fmt.Errorf("%w: the key ring changed", ErrUnavailable)
+	}
+	lifetime := s.absolute
+	if !p.Remember {
+		lifetime = s.browser
+	}
+	return tok, Family{
+		Subject: subject, ID: tok.family,
+		Current: tok.hash(), Attempt: newAttempt(),
+		CreatedAt: now, RotatedAt: now, AuthTime: now.Truncate(time.Second),
+		Idle: min(s.idle, lifetime).Truncate(time.Second), AbsoluteExpiry: now.Add(lifetime).Truncate(time.Millisecond),
+		Remember: p.Remember, ACR: p.ACR, AMR: p.AMR,
+		Fingerprint: s.binding.fingerprint(fp, p.Client), Device: p.Client.device(),
+	}, nil
+}
+
+// limitOlderSecrets counts the new family against those that the subject
+// started under an older root secret: they have another key in the store and
+// are all older than any under the newest.
+func (s *Service) limitOlderSecrets(ctx context.Context, subject string, f *Family) ([]FamilyID, error) {
+	keys := s.codec.subjectKeys(subject)
+	if len(keys) < 2 {
+		return nil, nil
+	}
+	newer, err := s.store.List(ctx, f.Subject, f.CreatedAt)
+	if err != nil {
+		return nil, err
+	}
+	room := max(0, s.maxSessions-len(newer))
+	var evicted []FamilyID
+	for _, key := range keys {
+		if key == f.Subject {
+			continue
+		}
+		ids, err := s.store.Revoke(ctx, RevokeRequest{Subject: key, KeepNewest: room, Reason: ReasonLimit, Attempt: f.Attempt, Now: f.CreatedAt})
+		if err != nil {
+			return nil, err
+		}
+		evicted = append(evicted, ids...)
+		left, err := s.store.List(ctx, key, f.CreatedAt)
+		if err != nil {
+			return nil, err
+		}
+		room = max(0, room-len(left))
+	}
+	return evicted, nil
+}
+
+// Refresh exchanges a refresh token for a fresh access token and the
+// successor. Equal calls in flight at the same time are one. It fails with
+// one of the sentinels that are ErrRefused, usually inside a *RefusedError,
+// or with ErrUnavailable; the token can then be presented again. If ctx ends
+// first its error is returned, while the rotation completes on its own.
+func (s *Service) Refresh(ctx context.Context, refreshToken string, c Client) (*Grant, error) {
+	tok, err := s.codec.decode(refreshToken)
+	if err != nil {
+		e := Event{Kind: EventInvalidToken, Err: err}
+		e.describe(c)
+		s.record(ctx, e)
+		return nil, err
+	}
+	fpKey := s.codec.key(s.codec.fingerprint, tok.family)
+	subject, ok := s.codec.subjectKey(tok.subject, tok.family)
+	if !ok || fpKey == nil {
+		return nil, ErrInvalidToken
+	}
+	fp := s.binding.fingerprint(fpKey, c)
+
+	// A result is shared only between requests that the protocol could not
+	// tell apart: the same token, from the same client.
+	key := flightKey(&tok, fp, c.IP)
+	done := s.flights.DoChan(key, func() (_ any, err error) {
+		// Whoever came first may hang up; the others still want the answer.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
+		defer cancel()
+		defer func() {
+			// No request's goroutine stands below to catch a panic of the
+			// app's code, such as a claim that marshals itself.
+			if p := recover(); p != nil {
+				err = s.unavailable(ctx, Event{Subject: tok.subject, SessionID: tok.family.String()}, errors.New("the refresh panicked"))
+			}
+		}()
+		return s.rotate(ctx, tok, subject, fp, c)
+	})
+	// rotate ends by its own deadline unless a hook ignores its context.
+	limit := time.NewTimer(s.timeout + s.timeout/4)
+	defer limit.Stop()
+	select {
+	case res := <-done:
+		if res.Err != nil {
+			return nil, res.Err
+		}
+		return res.Val.(*Grant), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-limit.C:
+		return nil, fmt.Errorf("%w: no answer within %v", ErrUnavailable, s.timeout)
+	}
+}
+
+func flightKey(t *token, fp Fingerprint, ip netip.Addr) string {
+	b := make([]byte, 0, 128)
+	b = append(b, t.family[:]...)
+	b = append(b, byte(t.generation>>24), byte(t.generation>>16), byte(t.generation>>8), byte(t.generation))
+	b = append(b, t.secret[:]...)
+	for i := range fp {
+		b = append(b, fp[i][:]...)
+	}
+	return string(ip.AppendTo(b))
+}
+
+// rotate asks the app, then the store, then signs: if anything fails after
+// the store was asked, the client still holds a token that is answered with
+// the same successor.
+func (s *Service) rotate(ctx context.Context, tok token, subject SubjectKey, fp Fingerprint, c Client) (*Grant, error) {
+	authority, err := s.ask(ctx, tok.subject, c)
+	if errors.Is(err, ErrDenied) {
+		if _, rerr := s.revoke(ctx, tok.subject, RevokeRequest{Subject: subject, Family: tok.family, Proven: true, Reason: ReasonDenied}); rerr != nil {
+			return nil, rerr
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	next, err := s.codec.successor(&tok)
+	if err != nil {
+		return nil, err
+	}
+	now := s.access.Now().Truncate(time.Millisecond)
+	v, err := s.store.Rotate(ctx, Presentation{
+		Subject: subject, Family: tok.family, Generation: tok.generation,
+		Hash: tok.hash(), Successor: next.hash(), Attempt: newAttempt(),
+		Fingerprint: fp, Device: c.device(), Rules: s.rules, Now: now,
+	})
+	e := Event{Subject: tok.subject, SessionID: tok.family.String(), Generation: tok.generation, Differs: v.Differs}
+	e.describe(c)
+	if err != nil {
+		return nil, s.unavailable(ctx, e, err)
+	}
+	s.recordVerdict(ctx, e, v)
+	if !v.Outcome.Accepted() {
+		return nil, s.refuse(&tok, v)
+	}
+	// A late retry finds the family one generation further than it asked for.
+	if v.Outcome == Repeated && v.Family.Generation == next.generation+1 {
+		if next, err = s.codec.successor(&next); err != nil {
+			return nil, err
+		}
+	}
+	if next.generation != v.Family.Generation || !equal(next.hash(), v.Family.Current) {
+		return nil, s.unavailable(ctx, e, errors.New("the store's record does not follow from the token"))
+	}
+	return s.grant(&v.Family, &next, authority, v.Outcome, now)
+}
+
+// ask calls the claims hook.
+func (s *Service) ask(ctx context.Context, subject string, c Client) (a Authority, err error) {
+	if s.claims == nil {
+		return Authority{}, nil
+	}
+	e := Event{Subject: subject}
+	e.describe(c)
+	defer func() {
+		if p := recover(); p != nil {
+			a, err = Authority{}, s.unavailable(ctx, e, errors.New("the claims hook panicked"))
+		}
+	}()
+	a, err = s.claims(ctx, subject)
+	switch {
+	case errors.Is(err, ErrDenied):
+		e.Kind = EventDenied
+		s.record(ctx, e)
+		return Authority{}, ErrDenied
+	case err != nil:
+		return Authority{}, s.unavailable(ctx, e, fmt.Errorf("claims hook: %w", err))
+	}
+	return a, nil
+}
+
+// grant signs the access token that goes with tok.
+func (s *Service) grant(f *Family, tok *token, a Authority, o Outcome, now time.Time) (*Grant, error) {
+	expires := f.AbsoluteExpiry
+	if t := now.Add(s.access.Lifetime()); t.Before(expires) {
+		expires = t
+	}
+	accessToken, claims, err := s.access.Issue(access.Claims{
+		Subject: tok.subject, SessionID: f.ID.String(), Generation: uint64(tok.generation),
+		AuthTime: f.AuthTime, ExpiresAt: expires, SessionExpiresAt: f.AbsoluteExpiry,
+		ACR: f.ACR, AMR: f.AMR, Roles: a.Roles, Scopes: a.Scopes, Custom: a.Custom,
+	})
+	if err != nil {
+		return nil, s.unavailable(context.Background(), Event{Subject: tok.subject, SessionID: f.ID.String()}, fmt.Errorf("access token: %w", err))
+	}
+	refreshToken, err := s.codec.encode(tok)
+	if err != nil {
+		return nil, err
+	}
+	return &Grant{
+		AccessToken: accessToken, RefreshToken: refreshToken, Claims: claims, Outcome: o,
+		IssuedAt: now, RefreshExpiresAt: f.ExpiresAt(), Remember: f.Remember,
+	}, nil
+}
+
+// recordVerdict tells what a presented token came to, and learns from it.
+func (s *Service) recordVerdict(ctx context.Context, e Event, v Verdict) {
+	switch v.Outcome {
+	case Rotated:
+		e.Kind = EventRefresh
+	case Replayed, Repeated:
+		e.Kind = EventReplayed
+	case StoreBehind, StoreBehindRefused:
+		e.Kind = EventStoreBehind
+	case OtherClient:
+		e.Kind = EventFingerprint
+	case Reused:
+		e.Kind, e.Reason = EventReuse, ReasonReuse
+	default:
+		e.Kind, e.Reason = EventRefused, v.Family.Revoked
+	}
+	s.record(ctx, e)
+	if v.Family.Revoked != "" {
+		s.revoked.add(v.Family.ID, v.Family.RevokedAt, s.access.Now())
+	}
+	if v.Outcome.Accepted() && v.Differs != 0 {
+		e.Kind = EventClientChanged
+		s.record(ctx, e)
+	}
+}
+
+func (s *Service) refuse(tok *token, v Verdict) error {
+	e := &RefusedError{SessionID: tok.family.String(), Subject: tok.subject, Reason: v.Family.Revoked}
+	switch {
+	case v.Outcome == Reused:
+		e.Err = ErrReused
+	case v.Outcome == OtherClient:
+		e.Err, e.Differs = ErrFingerprint, v.Differs
+	case v.Outcome == StoreBehindRefused:
+		e.Err = ErrStoreBehind
+	case v.Family.Revoked != "":
+		e.Err = ErrRevoked
+	default:
+		e.Err = ErrGone
+	}
+	return e
+}
+
+// unavailable records a failure and makes sure that it is ErrUnavailable.
+func (s *Service) unavailable(ctx context.Context, e Event, cause error) error {
+	e.Kind, e.Err = EventUnavailable, cause
+	s.record(ctx, e)
+	if errors.Is(cause, ErrUnavailable) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, cause)
+}
