@@ -163,8 +163,7 @@ func (s *Service) setCookies(h http.Header, g *Grant) error {
 // newer login may be under way. The client keeps what it has, which can still
 // be replayed.
 func (s *Service) Stale(g *Grant) bool {
-	id, err := ParseFamilyID(g.Claims.SessionID)
-	return err != nil || s.revoked.has(id) || s.access.Now().Sub(g.IssuedAt) > s.settle
+	return s.revoked.has(g.Claims.SessionID) || s.access.Now().Sub(g.IssuedAt) > s.settle
 }
 
 // WriteCookies sets a grant's cookies in the header of the answer to r, in

@@ -13,7 +13,8 @@ import (
 // while nothing is revoked the question costs one atomic load.
 //
 // An entry lives as long as an access token can, so the set is bounded by the
-// rate of revocations times that lifetime.
+// rate of revocations times that lifetime. Families are known by their id as
+// it stands in access tokens, so that a request need not decode it.
 type revocations struct {
 	keep  time.Duration
 	count atomic.Int64
@@ -22,9 +23,9 @@ type revocations struct {
 
 type revocationShard struct {
 	mu      sync.RWMutex
-	until   map[FamilyID]time.Time
+	until   map[string]time.Time
 	sweepAt int
-	watches map[FamilyID]map[*watch]struct{}
+	watches map[string]map[*watch]struct{}
 }
 
 type watch struct{ cancel context.CancelCauseFunc }
@@ -32,34 +33,40 @@ type watch struct{ cancel context.CancelCauseFunc }
 func newRevocations(keep time.Duration) *revocations {
 	r := &revocations{keep: keep}
 	for i := range r.shard {
-		r.shard[i].until = make(map[FamilyID]time.Time)
-		r.shard[i].watches = make(map[FamilyID]map[*watch]struct{})
+		r.shard[i].until = make(map[string]time.Time)
+		r.shard[i].watches = make(map[string]map[*watch]struct{})
 	}
 	return r
 }
 
-// of picks a family's shard by a byte of its random part.
-func (r *revocations) of(id FamilyID) *revocationShard { return &r.shard[id[15]%64] }
+// of picks a family's shard by a character of its random part. The last one
+// holds two bits only.
+func (r *revocations) of(sid string) *revocationShard {
+	if len(sid) < 2 {
+		return &r.shard[0]
+	}
+	return &r.shard[sid[len(sid)-2]%64]
+}
 
 // has reports whether access tokens of the family are to be refused.
-func (r *revocations) has(id FamilyID) bool {
+func (r *revocations) has(sid string) bool {
 	if r.count.Load() == 0 {
 		return false
 	}
-	s := r.of(id)
+	s := r.of(sid)
 	s.mu.RLock()
-	_, revoked := s.until[id]
+	_, revoked := s.until[sid]
 	s.mu.RUnlock()
 	return revoked
 }
 
 // add refuses the family's access tokens from now on and ends its watches.
-func (r *revocations) add(id FamilyID, at, now time.Time) {
+func (r *revocations) add(sid string, at, now time.Time) {
 	until := at.Add(r.keep)
 	if !now.Before(until) {
 		return
 	}
-	s := r.of(id)
+	s := r.of(sid)
 	s.mu.Lock()
 	if len(s.until) >= s.sweepAt {
 		for old, t := range s.until {
@@ -70,12 +77,12 @@ func (r *revocations) add(id FamilyID, at, now time.Time) {
 		}
 		s.sweepAt = max(64, 2*len(s.until))
 	}
-	if _, known := s.until[id]; !known {
+	if _, known := s.until[sid]; !known {
 		r.count.Add(1)
 	}
-	s.until[id] = until
-	watches := s.watches[id]
-	delete(s.watches, id)
+	s.until[sid] = until
+	watches := s.watches[sid]
+	delete(s.watches, sid)
 	s.mu.Unlock()
 	for w := range watches {
 		w.cancel(ErrRevoked)
@@ -85,25 +92,25 @@ func (r *revocations) add(id FamilyID, at, now time.Time) {
 // watch registers cancel to be called when the family is revoked. It returns
 // what takes the registration back. A family already revoked is cancelled at
 // once.
-func (r *revocations) watch(id FamilyID, cancel context.CancelCauseFunc) (stop func()) {
-	s := r.of(id)
+func (r *revocations) watch(sid string, cancel context.CancelCauseFunc) (stop func()) {
+	s := r.of(sid)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, revoked := s.until[id]; revoked {
+	if _, revoked := s.until[sid]; revoked {
 		cancel(ErrRevoked)
 		return func() {}
 	}
 	w := &watch{cancel}
-	if s.watches[id] == nil {
-		s.watches[id] = make(map[*watch]struct{}, 1)
+	if s.watches[sid] == nil {
+		s.watches[sid] = make(map[*watch]struct{}, 1)
 	}
-	s.watches[id][w] = struct{}{}
+	s.watches[sid][w] = struct{}{}
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.watches[id], w)
-		if len(s.watches[id]) == 0 {
-			delete(s.watches, id)
+		delete(s.watches[sid], w)
+		if len(s.watches[sid]) == 0 {
+			delete(s.watches, sid)
 		}
 	}
 }

@@ -89,7 +89,7 @@ func (s *Service) revoke(ctx context.Context, subject string, req RevokeRequest)
 func (s *Service) dead(ids ...FamilyID) {
 	now := s.access.Now()
 	for _, id := range ids {
-		s.revoked.add(id, now, now)
+		s.revoked.add(id.String(), now, now)
 	}
 }
 
@@ -154,5 +154,5 @@ func (s *Service) follow(ctx context.Context, feed Feed) {
 
 type feedHandler struct{ s *Service }
 
-func (h feedHandler) Revoked(id FamilyID, at time.Time) { h.s.revoked.add(id, at, h.s.access.Now()) }
+func (h feedHandler) Revoked(id FamilyID, at time.Time) { h.s.revoked.add(id.String(), at, h.s.access.Now()) }
 func (h feedHandler) Synced()                           {}

@@ -324,7 +324,7 @@ func (s *Service) recordVerdict(ctx context.Context, e Event, v Verdict) {
 	}
 	s.record(ctx, e)
 	if v.Family.Revoked != "" {
-		s.revoked.add(v.Family.ID, v.Family.RevokedAt, s.access.Now())
+		s.revoked.add(v.Family.ID.String(), v.Family.RevokedAt, s.access.Now())
 	}
 	if v.Outcome.Accepted() && v.Differs != 0 {
 		e.Kind = EventClientChanged
