@@ -154,5 +154,7 @@ func (s *Service) follow(ctx context.Context, feed Feed) {
 
 type feedHandler struct{ s *Service }
 
-func (h feedHandler) Revoked(id FamilyID, at time.Time) { h.s.revoked.add(id.String(), at, h.s.access.Now()) }
-func (h feedHandler) Synced()                           {}
+func (h feedHandler) Revoked(id FamilyID, at time.Time) {
+	h.s.revoked.add(id.String(), at, h.s.access.Now())
+}
+func (h feedHandler) Synced() {}

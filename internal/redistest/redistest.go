@@ -1,0 +1,205 @@
+// Package redistest runs real redis-server processes for tests: on free
+// loopback ports, ended by pid when the test ends. It knows no client library.
+package redistest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// RequireVariable is set where a missing server is an error and not a reason
+// to skip.
+const RequireVariable = "SESSIONKIT_REQUIRE_SERVERS"
+
+// startTimeout bounds the wait for a server to answer.
+const startTimeout = 15 * time.Second
+
+// Server is one redis-server process.
+type Server struct {
+	// Addr is its address, as clients take it.
+	Addr string
+
+	t    testing.TB
+	bin  string
+	dir  string
+	args []string
+
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+	done chan struct{}
+}
+
+// Start runs a redis-server with the given extra arguments, without
+// persistence. It skips the test where there is none to run, and fails it
+// under RequireVariable.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, bin: find(t, "redis-server"), dir: t.TempDir()}
+	s.args = append([]string{"--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--dir", s.dir, "--loglevel", "warning"}, args...)
+	s.launch()
+	return s
+}
+
+func find(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		if os.Getenv(RequireVariable) != "" {
+			t.Fatalf("%s is not installed, and %s demands it", name, RequireVariable)
+		}
+		t.Skipf("%s is not installed: this test needs a real one", name)
+	}
+	return path
+}
+
+// launch starts the process on a free port; somebody else may take the port
+// in between, so it tries again.
+func (s *Server) launch() {
+	s.t.Helper()
+	var err error
+	for range 5 {
+		port := freePort(s.t)
+		s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		if err = s.run(); err == nil {
+			s.t.Cleanup(s.Kill)
+			return
+		}
+	}
+	s.t.Fatalf("redis-server does not start: %v", err)
+}
+
+// run starts the process at Addr and waits until it answers.
+func (s *Server) run() error {
+	_, port, err := net.SplitHostPort(s.Addr)
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(s.bin, append([]string{"--port", port}, s.args...)...)
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	go func() { cmd.Wait(); close(done) }()
+	s.mu.Lock()
+	s.cmd, s.done = cmd, done
+	s.mu.Unlock()
+	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); {
+		if _, err = s.Do("PING"); err == nil || strings.HasPrefix(err.Error(), "NOAUTH") {
+			return nil
+		}
+		select {
+		case <-done:
+			return errors.New(out.String())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	s.Kill()
+	return fmt.Errorf("no answer within %v: %w", startTimeout, err)
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func (s *Server) signal(sig syscall.Signal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.done:
+	default:
+		s.cmd.Process.Signal(sig)
+	}
+}
+
+// Kill ends the process as a power cut would, and waits for it.
+func (s *Server) Kill() {
+	s.signal(syscall.SIGKILL)
+	s.mu.Lock()
+	done := s.done
+	s.mu.Unlock()
+	<-done
+}
+
+// Pause stops the process in its tracks; its sockets stay open and silent.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+// Restart runs the server again at the same address, after Kill.
+func (s *Server) Restart() {
+	s.t.Helper()
+	if err := s.run(); err != nil {
+		s.t.Fatalf("redis-server does not start again: %v", err)
+	}
+}
+
+// Do sends one command on a connection of its own and returns the reply as
+// text; the elements of an array are put on lines of their own. An error
+// reply is an error.
+func (s *Server) Do(args ...string) (string, error) {
+	conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(5 * time.Second))
+	var b strings.Builder
+	fmt.Fprintf(&b, "*%d\r\n", len(args))
+	for _, a := range args {
+		fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(a), a)
+	}
+	if _, err := io.WriteString(conn, b.String()); err != nil {
+		return "", err
+	}
+	return readReply(bufio.NewReader(conn))
+}
+
+func readReply(r *bufio.Reader) (string, error) {
+	line, err := r.ReadString('\n')
+	if err != nil || len(line) < 3 {
+		return "", errors.Join(err, errors.New("redistest: short reply"))
+	}
+	kind, text := line[0], strings.TrimRight(line[1:], "\r\n")
+	switch kind {
+	case '+', ':':
+		return text, nil
+	case '-':
+		return "", errors.New(text)
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return "", err
+	}
+	if kind == '$' {
+		buf := make([]byte, n+2)
+		_, err := io.ReadFull(r, buf)
+		return string(buf[:n]), err
+	}
+	parts := make([]string, n)
+	for i := range parts {
+		if parts[i], err = readReply(r); err != nil {
+			return "", err
+		}
+	}
+	return strings.Join(parts, "\n"), nil
+}

@@ -1,0 +1,147 @@
+package redisstore
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/sessionkit/sessionkit/refresh"
+)
+
+// The layout of records is described in common.lua, which shares it.
+const (
+	version   = 1
+	tombstone = 129
+
+	hotSize       = 56
+	coldSize      = 59
+	tombstoneSize = 13
+
+	flagRemember = 1
+)
+
+// errRecord: a record that this build cannot read. It is left as it is.
+var errRecord = errors.New("redisstore: unreadable record")
+
+func encodeHot(f *refresh.Family) []byte {
+	b := make([]byte, 0, hotSize)
+	b = append(b, version)
+	b = append(b, f.Current[:]...)
+	b = append(b, f.Attempt[:]...)
+	b = append(b, f.Prior[:]...)
+	b = append(b, flag(f.Settled, 1))
+	b = appendUint(b, uint64(f.RotatedAt.UnixMilli()), 6)
+	return binary.BigEndian.AppendUint32(b, f.Generation)
+}
+
+func encodeCold(f *refresh.Family) []byte {
+	b := make([]byte, 0, coldSize)
+	b = append(b, version)
+	b = appendUint(b, uint64(f.CreatedAt.UnixMilli()), 6)
+	b = appendUint(b, uint64(f.AuthTime.Unix()), 5)
+	b = appendUint(b, uint64(f.AbsoluteExpiry.UnixMilli()), 6)
+	b = appendUint(b, uint64(f.Idle/time.Second), 4)
+	b = append(b, flag(f.Remember, flagRemember))
+	return append(b, encodeFingerprint(f.Fingerprint)...)
+}
+
+func encodeFingerprint(f refresh.Fingerprint) []byte {
+	b := make([]byte, 0, 36)
+	for i := range f {
+		b = append(b, f[i][:]...)
+	}
+	return b
+}
+
+// encodeDevice: length of the address 1 | address 0, 4 or 16 | user agent.
+func encodeDevice(d refresh.Device) []byte {
+	var ip []byte
+	if addr, err := netip.ParseAddr(d.IP); err == nil {
+		ip = addr.AsSlice()
+	}
+	b := make([]byte, 0, 1+len(ip)+len(d.UserAgent))
+	b = append(b, byte(len(ip)))
+	b = append(b, ip...)
+	return append(b, d.UserAgent...)
+}
+
+// encodeAuth: ACR and AMR, separated by NUL; empty if there are none.
+func encodeAuth(f *refresh.Family) string {
+	if f.ACR == "" && len(f.AMR) == 0 {
+		return ""
+	}
+	return strings.Join(append([]string{f.ACR}, f.AMR...), "\x00")
+}
+
+// decode reads a family from its four fields; absent ones are nil.
+func decode(subject refresh.SubjectKey, id refresh.FamilyID, hot, cold, device, auth []byte) (refresh.Family, error) {
+	f := refresh.Family{Subject: subject, ID: id}
+	if len(hot) >= tombstoneSize && hot[0] == tombstone {
+		f.RevokedAt = time.UnixMilli(int64(uintAt(hot, 1, 6)))
+		copy(f.Attempt[:], hot[7:])
+		f.Revoked = refresh.Reason(hot[tombstoneSize:])
+		return f, nil
+	}
+	if len(hot) < hotSize || hot[0] != version || len(cold) < coldSize || cold[0] != version {
+		return refresh.Family{}, errRecord
+	}
+	copy(f.Current[:], hot[1:])
+	copy(f.Attempt[:], hot[33:])
+	copy(f.Prior[:], hot[39:])
+	f.Settled = hot[45] != 0
+	f.RotatedAt = time.UnixMilli(int64(uintAt(hot, 46, 6)))
+	f.Generation = binary.BigEndian.Uint32(hot[52:])
+
+	f.CreatedAt = time.UnixMilli(int64(uintAt(cold, 1, 6)))
+	f.AuthTime = time.Unix(int64(uintAt(cold, 7, 5)), 0)
+	f.AbsoluteExpiry = time.UnixMilli(int64(uintAt(cold, 12, 6)))
+	f.Idle = time.Duration(uintAt(cold, 18, 4)) * time.Second
+	f.Remember = cold[22]&flagRemember != 0
+	for i := range f.Fingerprint {
+		copy(f.Fingerprint[i][:], cold[23+12*i:])
+	}
+	f.Device = decodeDevice(device)
+	if len(auth) > 0 {
+		parts := strings.Split(string(auth), "\x00")
+		if f.ACR = parts[0]; len(parts) > 1 {
+			f.AMR = parts[1:]
+		}
+	}
+	return f, nil
+}
+
+func decodeDevice(b []byte) (d refresh.Device) {
+	if len(b) == 0 || len(b) < 1+int(b[0]) {
+		return d
+	}
+	n := 1 + int(b[0])
+	if addr, ok := netip.AddrFromSlice(b[1:n]); ok {
+		d.IP = addr.String()
+	}
+	d.UserAgent = string(b[n:])
+	return d
+}
+
+func flag(set bool, bit byte) byte {
+	if set {
+		return bit
+	}
+	return 0
+}
+
+// appendUint appends the n low bytes of v, big endian.
+func appendUint(b []byte, v uint64, n int) []byte {
+	for n--; n >= 0; n-- {
+		b = append(b, byte(v>>(8*n)))
+	}
+	return b
+}
+
+func uintAt(b []byte, from, n int) (v uint64) {
+	for _, c := range b[from : from+n] {
+		v = v<<8 | uint64(c)
+	}
+	return v
+}

@@ -1,0 +1,139 @@
+package redisstore
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sessionkit/sessionkit/refresh"
+)
+
+var (
+	//go:embed common.lua
+	commonLua string
+	//go:embed start.lua
+	startLua string
+	//go:embed rotate.lua
+	rotateLua string
+	//go:embed settle.lua
+	settleLua string
+	//go:embed revoke.lua
+	revokeLua string
+	//go:embed announce.lua
+	announceLua string
+
+	startScript    = redis.NewScript(commonLua + startLua)
+	rotateScript   = redis.NewScript(commonLua + rotateLua)
+	settleScript   = redis.NewScript(commonLua + settleLua)
+	revokeScript   = redis.NewScript(commonLua + revokeLua)
+	announceScript = redis.NewScript(announceLua)
+)
+
+// run executes a script on its key, by its hash, and by its text on a server
+// that does not know it (after a restart, a failover, SCRIPT FLUSH).
+func (s *Store) run(ctx context.Context, script *redis.Script, key string, args ...any) (reply any, err error) {
+	err = s.do(ctx, func(ctx context.Context) error {
+		var err error
+		reply, err = script.Run(ctx, s.client, []string{key}, args...).Result()
+		return err
+	})
+	return reply, err
+}
+
+// do calls f until it succeeds, fails for good, or the time is up; every error
+// wraps refresh.ErrUnavailable. Being called again is harmless: every
+// operation may be executed twice.
+//
+// A client without ContextTimeoutEnabled would let f overrun its deadline by
+// the client's own timeouts. f then goes on in the background, with results
+// that nobody reads.
+func (s *Store) do(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		err := s.bounded(ctx, f)
+		if err == nil {
+			return nil
+		}
+		if !s.passing(ctx, err) || !sleep(ctx, pause) {
+			return unavailable(err)
+		}
+	}
+}
+
+const (
+	firstPause = 10 * time.Millisecond
+	lastPause  = 160 * time.Millisecond
+)
+
+func (s *Store) bounded(ctx context.Context, f func(context.Context) error) error {
+	if s.honoursContext {
+		return f(ctx)
+	}
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// passing reports whether an error is one that a failover, a migrating slot or
+// a starting server gives, and that is gone a moment later.
+func (s *Store) passing(ctx context.Context, err error) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		// go-redis does not look for a new topology because a node is dead.
+		if c, ok := s.client.(*redis.ClusterClient); ok {
+			c.ReloadState(ctx)
+		}
+		return true
+	}
+	for _, prefix := range [...]string{"TRYAGAIN", "MOVED", "ASK", "CLUSTERDOWN", "LOADING", "READONLY", "MASTERDOWN"} {
+		if redis.HasErrorPrefix(err, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// unavailable wraps a failure of Redis. The text of a server's error names
+// commands and scripts, never values.
+func unavailable(err error) error {
+	if err == nil || errors.Is(err, refresh.ErrUnavailable) {
+		return err
+	}
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	if len(text) > 200 {
+		text = text[:200]
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: redis: %w", refresh.ErrUnavailable, context.DeadlineExceeded)
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("%w: redis: %w", refresh.ErrUnavailable, context.Canceled)
+	}
+	return fmt.Errorf("%w: redis: %s", refresh.ErrUnavailable, text)
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

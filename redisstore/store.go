@@ -1,0 +1,323 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sessionkit/sessionkit/refresh"
+)
+
+// Config says which Redis, and where in it. Client is mandatory.
+type Config struct {
+	// Client is the app's client: *redis.Client, *redis.ClusterClient, or
+	// what redis.NewFailoverClient returns. The app closes it. Set
+	// ContextTimeoutEnabled in its options: without it a stalled server
+	// holds a goroutine for as long as the client's own timeouts.
+	Client redis.UniversalClient
+	// FeedClient follows the feed; the read blocks one connection. nil means
+	// Client, whose pool then needs one more connection.
+	FeedClient redis.UniversalClient
+	// Prefix begins the names of all keys. Empty means "rt". Letters, digits,
+	// '-', '_', '.' and ':', at most 64.
+	Prefix string
+	// Timeout bounds each operation, retries included. 0 means 2 seconds.
+	Timeout time.Duration
+	// FeedWindow is how long the feed keeps revocations. It must exceed the
+	// lifetime of access tokens. 0 means 25 hours, longer than any.
+	FeedWindow time.Duration
+	// Logger hears of announcements that have to be repeated and of the feed
+	// being cut off. nil is silent.
+	Logger *slog.Logger
+}
+
+const (
+	defaultTimeout    = 2 * time.Second
+	defaultFeedWindow = 25 * time.Hour
+)
+
+// Store is a refresh.Store and a refresh.Feed. It is safe for concurrent use.
+type Store struct {
+	client, feedClient redis.UniversalClient
+	honoursContext     bool
+	prefix             string
+	timeout            time.Duration
+	window             time.Duration
+	log                *slog.Logger
+
+	mu          sync.Mutex
+	unannounced []refresh.FamilyID
+}
+
+var (
+	_ refresh.Store = (*Store)(nil)
+	_ refresh.Feed  = (*Store)(nil)
+)
+
+// New returns a Store, or an error that names the field at fault. It does not
+// call the server: see Store.Ping.
+func New(cfg Config) (*Store, error) {
+	s := &Store{client: cfg.Client, feedClient: cfg.FeedClient, prefix: cfg.Prefix, timeout: cfg.Timeout, window: cfg.FeedWindow, log: cfg.Logger}
+	if s.client == nil {
+		return nil, errors.New("redisstore: Config.Client is nil: make one with redis.NewClient, NewFailoverClient or NewClusterClient")
+	}
+	if s.feedClient == nil {
+		s.feedClient = s.client
+	}
+	if s.prefix == "" {
+		s.prefix = "rt"
+	}
+	if len(s.prefix) > 64 || slices.ContainsFunc([]byte(s.prefix), func(c byte) bool {
+		return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.' || c == ':')
+	}) {
+		return nil, errors.New("redisstore: Config.Prefix has other characters than letters, digits, '-', '_', '.' and ':', or more than 64")
+	}
+	switch {
+	case s.timeout < 0:
+		return nil, errors.New("redisstore: Config.Timeout is negative: use 0 for 2 seconds")
+	case s.timeout == 0:
+		s.timeout = defaultTimeout
+	}
+	switch {
+	case s.window == 0:
+		s.window = defaultFeedWindow
+	case s.window < time.Minute:
+		return nil, errors.New("redisstore: Config.FeedWindow is less than a minute: it must exceed the lifetime of access tokens")
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	switch c := s.client.(type) {
+	case *redis.Client:
+		s.honoursContext = c.Options().ContextTimeoutEnabled
+	case *redis.ClusterClient:
+		s.honoursContext = c.Options().ContextTimeoutEnabled
+	}
+	return s, nil
+}
+
+// key is the subject's hash. The braces make it, and whatever else may come to
+// belong to the subject, one slot of a Cluster.
+func (s *Store) key(subject refresh.SubjectKey) string {
+	return s.prefix + ":{" + subject.String() + "}"
+}
+
+const retentionMillis = int64(refresh.TombstoneRetention / time.Millisecond)
+
+// Start implements refresh.Store.
+func (s *Store) Start(ctx context.Context, req refresh.StartRequest) (refresh.StartResult, error) {
+	f := &req.Family
+	reply, err := s.run(ctx, startScript, s.key(f.Subject),
+		f.ID[:], encodeHot(f), encodeCold(f), encodeDevice(f.Device), encodeAuth(f), f.Attempt[:],
+		req.MaxSessions, digit(req.RefuseAtLimit), req.Now.UnixMilli(), retentionMillis,
+		f.ExpiresAt().Sub(req.Now).Milliseconds())
+	if err != nil {
+		return refresh.StartResult{}, err
+	}
+	parts, ok := reply.([]any)
+	if !ok || len(parts) != 2 {
+		return refresh.StartResult{}, unavailable(errReply)
+	}
+	evicted, err := idsOf(parts[1])
+	if err != nil {
+		return refresh.StartResult{}, err
+	}
+	s.announceOrLater(ctx, evicted, req.Now)
+	return refresh.StartResult{Refused: parts[0] == int64(0), Evicted: evicted}, nil
+}
+
+// errReply: the server's reply has not the shape that the script returns.
+var errReply = errors.New("redisstore: unexpected reply")
+
+// Rotate implements refresh.Store.
+func (s *Store) Rotate(ctx context.Context, p refresh.Presentation) (refresh.Verdict, error) {
+	reply, err := s.run(ctx, rotateScript, s.key(p.Subject),
+		p.Family[:], p.Generation, p.Hash[:], p.Successor[:], p.Attempt[:], encodeFingerprint(p.Fingerprint),
+		encodeDevice(p.Device), int(p.Rules.Enforced), digit(p.Rules.RevokeOnMismatch), digit(p.Rules.RefuseStoreBehind),
+		digit(p.Rules.SingleUse), p.Now.UnixMilli(), retentionMillis)
+	if err != nil {
+		return refresh.Verdict{}, err
+	}
+	v, err := verdictOf(p, reply)
+	if err != nil {
+		return refresh.Verdict{}, err
+	}
+	// The attempt that ended the family tells the other instances.
+	if v.Family.Revoked != "" && v.Family.Attempt == p.Attempt {
+		s.announceOrLater(ctx, []refresh.FamilyID{p.Family}, p.Now)
+	}
+	return v, nil
+}
+
+func verdictOf(p refresh.Presentation, reply any) (refresh.Verdict, error) {
+	parts, ok := reply.([]any)
+	if !ok || len(parts) < 2 {
+		return refresh.Verdict{}, unavailable(errReply)
+	}
+	outcome, ok1 := parts[0].(int64)
+	differs, ok2 := parts[1].(int64)
+	if !ok1 || !ok2 || outcome < 0 || outcome > int64(refresh.Reused) {
+		return refresh.Verdict{}, unavailable(errReply)
+	}
+	v := refresh.Verdict{Outcome: refresh.Outcome(outcome), Differs: refresh.Components(differs)}
+	if len(parts) > 2 {
+		var err error
+		if v.Family, err = decode(p.Subject, p.Family, field(parts, 2), field(parts, 3), field(parts, 4), field(parts, 5)); err != nil {
+			return refresh.Verdict{}, unavailable(err)
+		}
+	}
+	v.Changed = v.Outcome == refresh.Rotated || v.Outcome == refresh.StoreBehind ||
+		v.Family.Revoked != "" && v.Family.Attempt == p.Attempt
+	return v, nil
+}
+
+// field returns part i of a reply, nil where Redis has none.
+func field(parts []any, i int) []byte {
+	if i < len(parts) {
+		if text, ok := parts[i].(string); ok {
+			return []byte(text)
+		}
+	}
+	return nil
+}
+
+// Settle implements refresh.Store.
+func (s *Store) Settle(ctx context.Context, subject refresh.SubjectKey, id refresh.FamilyID, generation uint32) error {
+	_, err := s.run(ctx, settleScript, s.key(subject), id[:], generation)
+	return err
+}
+
+// Revoke implements refresh.Store. The families are dead before they are
+// announced; if they cannot be announced in time the error says so, and the
+// announcement is repeated by Follow and by the next Revoke of the same.
+func (s *Store) Revoke(ctx context.Context, req refresh.RevokeRequest) ([]refresh.FamilyID, error) {
+	only, except := []byte{}, []byte{}
+	if !req.Family.IsZero() {
+		only = req.Family[:]
+	}
+	if !req.Except.IsZero() {
+		except = req.Except[:]
+	}
+	reply, err := s.run(ctx, revokeScript, s.key(req.Subject),
+		only, except, req.KeepNewest, string(req.Reason), req.Attempt[:], req.Now.UnixMilli(), retentionMillis)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := idsOf(reply)
+	if err != nil {
+		return nil, err
+	}
+	tell := ids
+	if req.Proven && len(ids) == 0 {
+		tell = []refresh.FamilyID{req.Family}
+	}
+	if err := s.announce(ctx, tell, req.Now); err != nil {
+		s.announceLater(tell)
+		return nil, err
+	}
+	return ids, nil
+}
+
+// idsOf splits joined family ids.
+func idsOf(reply any) ([]refresh.FamilyID, error) {
+	joined, ok := reply.(string)
+	if !ok || len(joined)%16 != 0 {
+		return nil, unavailable(errReply)
+	}
+	var ids []refresh.FamilyID
+	for ; joined != ""; joined = joined[16:] {
+		ids = append(ids, refresh.FamilyID([]byte(joined[:16])))
+	}
+	return ids, nil
+}
+
+// Find implements refresh.Store.
+func (s *Store) Find(ctx context.Context, subject refresh.SubjectKey, id refresh.FamilyID, now time.Time) (refresh.Family, error) {
+	var parts []any
+	err := s.do(ctx, func(ctx context.Context) (err error) {
+		name := string(id[:])
+		parts, err = s.client.HMGet(ctx, s.key(subject), name, name+"c", name+"d", name+"a").Result()
+		return err
+	})
+	if err != nil {
+		return refresh.Family{}, err
+	}
+	if len(parts) != 4 {
+		return refresh.Family{}, unavailable(errReply)
+	}
+	if parts[0] == nil {
+		return refresh.Family{}, nil
+	}
+	f, err := decode(subject, id, field(parts, 0), field(parts, 1), field(parts, 2), field(parts, 3))
+	if err != nil {
+		return refresh.Family{}, unavailable(err)
+	}
+	if !current(&f, now) {
+		return refresh.Family{}, nil
+	}
+	return f, nil
+}
+
+// current reports whether a record has not expired.
+func current(f *refresh.Family, now time.Time) bool {
+	if f.Revoked != "" {
+		return now.Before(f.RevokedAt.Add(refresh.TombstoneRetention))
+	}
+	return f.Alive(now)
+}
+
+// List implements refresh.Store.
+func (s *Store) List(ctx context.Context, subject refresh.SubjectKey, now time.Time) ([]refresh.Family, error) {
+	var fields map[string]string
+	err := s.do(ctx, func(ctx context.Context) (err error) {
+		fields, err = s.client.HGetAll(ctx, s.key(subject)).Result()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	list := make([]refresh.Family, 0, len(fields)/3)
+	for name, hot := range fields {
+		if len(name) != 16 {
+			continue
+		}
+		f, err := decode(subject, refresh.FamilyID([]byte(name)), []byte(hot),
+			[]byte(fields[name+"c"]), []byte(fields[name+"d"]), []byte(fields[name+"a"]))
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		if f.Alive(now) {
+			list = append(list, f)
+		}
+	}
+	slices.SortFunc(list, func(a, b refresh.Family) int {
+		if c := b.CreatedAt.Compare(a.CreatedAt); c != 0 {
+			return c
+		}
+		return slices.Compare(b.ID[:], a.ID[:])
+	})
+	return list, nil
+}
+
+// Ping implements refresh.Store.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.do(ctx, func(ctx context.Context) error {
+		if err := s.client.Ping(ctx).Err(); err != nil {
+			return fmt.Errorf("ping: %w", err)
+		}
+		return nil
+	})
+}
+
+func digit(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
+}
