@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/cookie"
@@ -34,7 +35,20 @@ type Config struct {
 	// its own at once and, with a store that has a feed, those of all
 	// instances within milliseconds. RequireLive does it for one route.
 	Live bool
+	// LiveWhenStale asks the store while this instance's feed of revocations
+	// is cut off (refresh.Config.FeedStaleAfter), and answers 503 if that
+	// fails too. The default goes on without: a session revoked elsewhere
+	// meanwhile lasts until its access token expires.
+	LiveWhenStale bool
+	// OutageGrace accepts access tokens that expired at most so long ago
+	// while the store is away and they cannot be renewed: for apps to which
+	// being available is worth more than ending sessions in time. Sessions
+	// known to be revoked stay refused; each use is an event. 0: never.
+	OutageGrace time.Duration
 }
+
+// maxOutageGrace is the longest that an expired token may be worth anything.
+const maxOutageGrace = 24 * time.Hour
 
 // Auth guards handlers. It is immutable and safe for concurrent use.
 type Auth struct {
@@ -44,6 +58,8 @@ type Auth struct {
 	refreshes bool
 	strip     bool
 	live      bool
+	whenStale bool
+	outage    time.Duration
 }
 
 // New returns an Auth, or an error that names the field at fault.
@@ -57,9 +73,16 @@ func New(cfg Config) (*Auth, error) {
 	if strings.ContainsAny(cfg.LoginPath, "?#") {
 		return nil, errors.New("middleware: Config.LoginPath has a query or fragment: leave the path alone")
 	}
+	if cfg.OutageGrace < 0 || cfg.OutageGrace > maxOutageGrace {
+		return nil, errors.New("middleware: Config.OutageGrace is negative or exceeds 24h: use 0 for never")
+	}
+	if cfg.Live && cfg.OutageGrace > 0 {
+		return nil, errors.New("middleware: Config.Live asks the store at every request, so OutageGrace could not help: drop one of the two")
+	}
 	return &Auth{
 		sessions: cfg.Sessions, cookies: cfg.Sessions.Cookies(), loginPath: cfg.LoginPath,
 		refreshes: !cfg.NoTransparentRefresh, strip: cfg.StripCookies, live: cfg.Live,
+		whenStale: cfg.LiveWhenStale, outage: cfg.OutageGrace,
 	}, nil
 }
 
@@ -117,7 +140,7 @@ func (a *Auth) guard(next http.Handler, g guard) http.Handler {
 			a.run(next, w, r)
 			return
 		}
-		if g.live && grant == nil {
+		if grant == nil && (g.live || a.whenStale && a.sessions.FeedStale()) {
 			if err := a.sessions.Live(r.Context(), c); err != nil {
 				a.refuse(w, r, refusalFor(err))
 				return
@@ -187,6 +210,9 @@ func (a *Auth) authenticate(r *http.Request) (*access.Claims, *refresh.Grant, er
 			return nil, nil, err
 		}
 		c, err := a.verify(r, text)
+		if errors.Is(err, access.ErrExpired) && a.outage > 0 {
+			c, err = a.sessions.VerifyInOutage(r.Context(), text, a.outage)
+		}
 		return c, nil, err
 	}
 
@@ -209,6 +235,11 @@ func (a *Auth) authenticate(r *http.Request) (*access.Claims, *refresh.Grant, er
 	switch {
 	case errors.Is(err, http.ErrNoCookie):
 		return nil, nil, failed
+	case errors.Is(err, refresh.ErrUnavailable) && errors.Is(failed, access.ErrExpired) && a.outage > 0:
+		if c, e := a.sessions.VerifyInOutage(r.Context(), text, a.outage); e == nil {
+			return c, nil, nil
+		}
+		return nil, nil, err
 	case err != nil:
 		return nil, nil, err
 	}

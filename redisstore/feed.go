@@ -43,7 +43,7 @@ func (s *Store) announce(ctx context.Context, ids []refresh.FamilyID, at time.Ti
 			joined = append(joined, id[:]...)
 		}
 		oldest := time.Now().Add(-s.window).UnixMilli()
-		if _, err := s.run(ctx, announceScript, s.feedKey(), joined, at.UnixMilli(), oldest, s.window.Milliseconds()); err != nil {
+		if _, err := s.runDurably(ctx, announceScript, s.feedKey(), joined, at.UnixMilli(), oldest, s.window.Milliseconds()); err != nil {
 			return err
 		}
 		ids = ids[n:]

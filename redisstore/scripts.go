@@ -27,12 +27,15 @@ var (
 	revokeLua string
 	//go:embed announce.lua
 	announceLua string
+	//go:embed probe.lua
+	probeLua string
 
 	startScript    = redis.NewScript(commonLua + startLua)
 	rotateScript   = redis.NewScript(commonLua + rotateLua)
 	settleScript   = redis.NewScript(commonLua + settleLua)
 	revokeScript   = redis.NewScript(commonLua + revokeLua)
 	announceScript = redis.NewScript(announceLua)
+	probeScript    = redis.NewScript(probeLua)
 )
 
 // run executes a script on its key, by its hash, and by its text on a server

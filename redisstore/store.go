@@ -29,6 +29,15 @@ type Config struct {
 	Prefix string
 	// Timeout bounds each operation, retries included. 0 means 2 seconds.
 	Timeout time.Duration
+	// WaitReplicas is how many replicas should have a new session or a
+	// revocation before it is reported as done, so that a failover does not
+	// undo it: a WAIT in the same round trip. 0 means 1 where the server has
+	// replicas, negative none. Rotations do not wait; a failover that loses
+	// one is healed by the protocol.
+	WaitReplicas int
+	// WaitTimeout bounds that wait. Replicas that are late are logged and no
+	// error. 0 means 200 milliseconds.
+	WaitTimeout time.Duration
 	// FeedWindow is how long the feed keeps revocations. It must exceed the
 	// lifetime of access tokens. 0 means 25 hours, longer than any.
 	FeedWindow time.Duration
@@ -40,6 +49,7 @@ type Config struct {
 const (
 	defaultTimeout    = 2 * time.Second
 	defaultFeedWindow = 25 * time.Hour
+	defaultWait       = 200 * time.Millisecond
 )
 
 // Store is a refresh.Store and a refresh.Feed. It is safe for concurrent use.
@@ -49,6 +59,7 @@ type Store struct {
 	prefix             string
 	timeout            time.Duration
 	window             time.Duration
+	wait               replication
 	log                *slog.Logger
 
 	mu          sync.Mutex
@@ -90,6 +101,16 @@ func New(cfg Config) (*Store, error) {
 	case s.window < time.Minute:
 		return nil, errors.New("redisstore: Config.FeedWindow is less than a minute: it must exceed the lifetime of access tokens")
 	}
+	switch {
+	case cfg.WaitTimeout < 0 || cfg.WaitTimeout > s.timeout:
+		return nil, errors.New("redisstore: Config.WaitTimeout is negative or exceeds Timeout: use 0 for 200 milliseconds")
+	case cfg.WaitTimeout == 0:
+		cfg.WaitTimeout = min(defaultWait, s.timeout)
+	}
+	if cfg.WaitReplicas == 0 {
+		cfg.WaitReplicas = 1
+	}
+	s.wait = replication{want: cfg.WaitReplicas, timeout: cfg.WaitTimeout}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -113,7 +134,7 @@ const retentionMillis = int64(refresh.TombstoneRetention / time.Millisecond)
 // Start implements refresh.Store.
 func (s *Store) Start(ctx context.Context, req refresh.StartRequest) (refresh.StartResult, error) {
 	f := &req.Family
-	reply, err := s.run(ctx, startScript, s.key(f.Subject),
+	reply, err := s.runDurably(ctx, startScript, s.key(f.Subject),
 		f.ID[:], encodeHot(f), encodeCold(f), encodeDevice(f.Device), encodeAuth(f), f.Attempt[:],
 		req.MaxSessions, digit(req.RefuseAtLimit), req.Now.UnixMilli(), retentionMillis,
 		f.ExpiresAt().Sub(req.Now).Milliseconds())
@@ -204,7 +225,7 @@ func (s *Store) Revoke(ctx context.Context, req refresh.RevokeRequest) ([]refres
 	if !req.Except.IsZero() {
 		except = req.Except[:]
 	}
-	reply, err := s.run(ctx, revokeScript, s.key(req.Subject),
+	reply, err := s.runDurably(ctx, revokeScript, s.key(req.Subject),
 		only, except, req.KeepNewest, string(req.Reason), req.Attempt[:], req.Now.UnixMilli(), retentionMillis)
 	if err != nil {
 		return nil, err

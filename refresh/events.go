@@ -26,6 +26,8 @@ const (
 	EventLimit         Kind = "limit_reached"        // a login was refused at Config.MaxSessions
 	EventCrossOrigin   Kind = "cross_origin"         // a request from another origin was refused
 	EventForbidden     Kind = "forbidden"            // a role, scope or step-up guard refused
+	EventFeedStale     Kind = "feed_stale"           // revocations elsewhere may go unnoticed here
+	EventOutage        Kind = "outage_accepted"      // an expired access token passed while the store is away
 	EventFeedRecovered Kind = "feed_recovered"       // the revocation feed works again
 )
 
@@ -108,7 +110,7 @@ func (e *Event) level() slog.Level {
 		return slog.LevelDebug
 	case EventReuse:
 		return slog.LevelError
-	case EventFingerprint, EventStoreBehind, EventUnavailable, EventInvalidToken, EventDenied, EventLimit, EventCrossOrigin, EventForbidden:
+	case EventFingerprint, EventStoreBehind, EventUnavailable, EventInvalidToken, EventDenied, EventLimit, EventCrossOrigin, EventForbidden, EventFeedStale, EventOutage:
 		return slog.LevelWarn
 	}
 	return slog.LevelInfo

@@ -3,7 +3,6 @@ package refresh
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -139,22 +138,3 @@ func (s *Service) List(ctx context.Context, current *access.Claims) ([]SessionIn
 	slices.SortStableFunc(list, func(a, b SessionInfo) int { return b.CreatedAt.Compare(a.CreatedAt) })
 	return list, nil
 }
-
-// follow feeds what other instances revoke into this instance's memory.
-func (s *Service) follow(ctx context.Context, feed Feed) {
-	for ctx.Err() == nil {
-		err := feed.Follow(ctx, s.access.Lifetime()+clockSkew, feedHandler{s})
-		if ctx.Err() != nil {
-			return
-		}
-		s.unavailable(ctx, Event{}, fmt.Errorf("revocation feed: %w", err))
-		sleep(ctx, time.Second)
-	}
-}
-
-type feedHandler struct{ s *Service }
-
-func (h feedHandler) Revoked(id FamilyID, at time.Time) {
-	h.s.revoked.add(id.String(), at, h.s.access.Now())
-}
-func (h feedHandler) Synced() {}

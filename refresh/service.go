@@ -79,6 +79,10 @@ type Config struct {
 	// Timeout bounds each operation on the store, and the claims hook. 0
 	// means 2 seconds.
 	Timeout time.Duration
+	// FeedStaleAfter is how long the store's feed may be silent before this
+	// instance no longer trusts it to know of all revocations. 0 means 5
+	// seconds. What happens then is middleware's Config.LiveWhenStale.
+	FeedStaleAfter time.Duration
 }
 
 // A ClaimsFunc supplies a subject's claims. An error that is ErrDenied
@@ -120,6 +124,8 @@ type Service struct {
 	flights singleflight.Group
 	revoked *revocations
 	settler *settler
+	feed    feedState
+	away    *observedStore
 
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -132,6 +138,8 @@ const (
 	maxAbsolute     = 400 * 24 * time.Hour
 	defaultSettle   = time.Minute
 	defaultTimeout  = 2 * time.Second
+	// The feed has a heartbeat every other second at least.
+	defaultStaleAfter = 5 * time.Second
 	// clockSkew is by how much the clocks of instances may differ.
 	clockSkew = 30 * time.Second
 )
@@ -187,6 +195,7 @@ func (s *Service) setTimes(cfg Config) error {
 		{"BrowserSessionLifetime", cfg.BrowserSessionLifetime, &s.browser, defaultBrowser},
 		{"SettleTime", cfg.SettleTime, &s.settle, min(defaultSettle, s.access.Lifetime()/2)},
 		{"Timeout", cfg.Timeout, &s.timeout, defaultTimeout},
+		{"FeedStaleAfter", cfg.FeedStaleAfter, &s.feed.staleAfter, defaultStaleAfter},
 	} {
 		switch {
 		case t.value < 0:
@@ -260,8 +269,12 @@ func (s *Service) start() {
 	s.stop = stop
 	s.revoked = newRevocations(s.access.Lifetime() + clockSkew)
 	s.settler = newSettler(s)
+	feed, followed := s.store.(Feed)
+	s.away = &observedStore{Store: s.store}
+	s.store = s.away
 	s.done.Go(func() { s.settler.run(ctx) })
-	if feed, ok := s.store.(Feed); ok {
+	if followed {
+		s.feed.stale.Store(true) // until it has caught up
 		s.done.Go(func() { s.follow(ctx, feed) })
 	}
 }

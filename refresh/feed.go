@@ -1,0 +1,122 @@
+package refresh
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/sessionkit/sessionkit/access"
+)
+
+// feedState is what this instance knows of its feed.
+type feedState struct {
+	staleAfter time.Duration
+	stale      atomic.Bool
+}
+
+// FeedStale reports whether revocations by other instances may be unknown
+// here: the store's feed has not caught up yet, or has been silent for longer
+// than Config.FeedStaleAfter. A store without a feed is never stale.
+func (s *Service) FeedStale() bool { return s.feed.stale.Load() }
+
+// follow feeds what other instances revoke into this instance's memory.
+func (s *Service) follow(ctx context.Context, feed Feed) {
+	h := &feedHandler{s: s, ctx: ctx}
+	h.silence = time.AfterFunc(s.feed.staleAfter, h.silent)
+	defer h.silence.Stop()
+	for ctx.Err() == nil {
+		err := feed.Follow(ctx, s.access.Lifetime()+clockSkew, h)
+		if ctx.Err() != nil {
+			return
+		}
+		s.unavailable(ctx, Event{}, fmt.Errorf("revocation feed: %w", err))
+		sleep(ctx, time.Second)
+	}
+}
+
+type feedHandler struct {
+	s       *Service
+	ctx     context.Context
+	silence *time.Timer
+	ran     bool // has caught up before
+}
+
+// Revoked implements FeedHandler.
+func (h *feedHandler) Revoked(id FamilyID, at time.Time) {
+	h.s.revoked.add(id.String(), at, h.s.access.Now())
+}
+
+// Synced implements FeedHandler.
+func (h *feedHandler) Synced() {
+	h.silence.Reset(h.s.feed.staleAfter)
+	if h.s.feed.stale.CompareAndSwap(true, false) && h.ran {
+		h.s.record(h.ctx, Event{Kind: EventFeedRecovered})
+	}
+	h.ran = true
+}
+
+func (h *feedHandler) silent() {
+	if h.ctx.Err() == nil {
+		h.s.feed.stale.Store(true)
+		h.s.record(h.ctx, Event{Kind: EventFeedStale, Err: fmt.Errorf("silent for %v", h.s.feed.staleAfter)})
+	}
+}
+
+// awayFor is how long a failure of the store is taken to last when nobody has
+// asked it since.
+const awayFor = 30 * time.Second
+
+// An observedStore remembers whether the store last answered.
+type observedStore struct {
+	Store
+	failed atomic.Int64 // when, in nanoseconds since 1970; 0 when it answered since
+}
+
+func (o *observedStore) observe(err error, now time.Time) {
+	switch {
+	case err != nil:
+		o.failed.Store(now.UnixNano())
+	case o.failed.Load() != 0:
+		o.failed.Store(0)
+	}
+}
+
+func (o *observedStore) Start(ctx context.Context, req StartRequest) (StartResult, error) {
+	res, err := o.Store.Start(ctx, req)
+	o.observe(err, req.Now)
+	return res, err
+}
+
+func (o *observedStore) Rotate(ctx context.Context, p Presentation) (Verdict, error) {
+	v, err := o.Store.Rotate(ctx, p)
+	o.observe(err, p.Now)
+	return v, err
+}
+
+func (o *observedStore) Revoke(ctx context.Context, req RevokeRequest) ([]FamilyID, error) {
+	ids, err := o.Store.Revoke(ctx, req)
+	o.observe(err, req.Now)
+	return ids, err
+}
+
+// VerifyInOutage is Verify for a token that expired at most grace ago, and
+// only while the store is away, so that it cannot be renewed: when the store's
+// last answer was a failure. It returns access.ErrExpired otherwise. Sessions
+// that this instance knows to be revoked stay refused. Each acceptance is an
+// event.
+func (s *Service) VerifyInOutage(ctx context.Context, accessToken string, grace time.Duration) (*access.Claims, error) {
+	failed := s.away.failed.Load()
+	if failed == 0 || s.access.Now().Sub(time.Unix(0, failed)) > awayFor {
+		return nil, access.ErrExpired
+	}
+	c, err := s.access.VerifyExpired(accessToken, grace)
+	if err != nil {
+		return nil, err
+	}
+	if s.revoked.has(c.SessionID) {
+		return nil, ErrRevoked
+	}
+	s.record(ctx, Event{Kind: EventOutage, Subject: c.Subject, SessionID: c.SessionID, Generation: uint32(c.Generation)})
+	return c, nil
+}
