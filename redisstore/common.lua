@@ -83,7 +83,7 @@ local function survey(key, now, retention)
     if #name == 16 then
       local cold = field[name .. 'c']
       if is_tombstone(value) and now < num(value, 2, 6) + retention then
-        dead[#dead + 1] = { id = name, attempt = string.sub(value, 8, 13) }
+        dead[#dead + 1] = { id = name, attempt = string.sub(value, 8, 13), reason = string.sub(value, 14) }
       elseif is_family(value, cold) and now < expires_at(value, cold) then
         live[#live + 1] = { id = name, created = num(cold, 2, 6) }
       elseif is_tombstone(value) or is_family(value, cold) then

@@ -6,17 +6,17 @@
 --          10 retention  11 milliseconds that the family has to live
 -- Returns  1 if kept, 0 if refused; the ids that gave way, joined
 --
--- May run twice: a family that is there with this attempt is left alone, and
--- the ids are those that this attempt ended.
+-- May run twice: ids are random, so a family that is there was put there by the
+-- first run. It is left alone, whatever became of it since, and the ids are
+-- those that its login ended.
 local key, id, attempt = KEYS[1], ARGV[1], ARGV[6]
 local limit, now, retention = tonumber(ARGV[7]), tonumber(ARGV[9]), tonumber(ARGV[10])
 
-local there = redis.call('HGET', key, id)
-if there and string.sub(there, 34, 39) == attempt then
+if redis.call('HEXISTS', key, id) == 1 then
   local _, dead = survey(key, now, retention)
   local gone = {}
   for _, f in ipairs(dead) do
-    if f.attempt == attempt then gone[#gone + 1] = f.id end
+    if f.attempt == attempt and f.reason == 'limit' then gone[#gone + 1] = f.id end
   end
   return { 1, table.concat(gone) }
 end
@@ -38,10 +38,6 @@ end
 if due then redis.call('HSET', key, 'p', tostring(math.max(96, 2 * redis.call('HLEN', key)))) end
 
 redis.call('HSET', key, id, ARGV[2], id .. 'c', ARGV[3], id .. 'd', ARGV[4])
-if ARGV[5] ~= '' then
-  redis.call('HSET', key, id .. 'a', ARGV[5])
-elseif there then
-  redis.call('HDEL', key, id .. 'a')
-end
+if ARGV[5] ~= '' then redis.call('HSET', key, id .. 'a', ARGV[5]) end
 keep(key, tonumber(ARGV[11]))
 return { 1, table.concat(gone) }

@@ -2,8 +2,6 @@ package redisstore_test
 
 import (
 	"math/rand/v2"
-	"strconv"
-	"sync/atomic"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -11,7 +9,7 @@ import (
 	"github.com/sessionkit/sessionkit/internal/redistest"
 	"github.com/sessionkit/sessionkit/redisstore"
 	"github.com/sessionkit/sessionkit/refresh"
-	"github.com/sessionkit/sessionkit/internal/zzstoretest"
+	"github.com/sessionkit/sessionkit/refresh/storetest"
 )
 
 func newClient(t testing.TB, addr string) *redis.Client {
@@ -21,12 +19,9 @@ func newClient(t testing.TB, addr string) *redis.Client {
 	return c
 }
 
-var prefixes atomic.Int64
-
-// newStore returns a store with a part of the server to itself.
 func newStore(t testing.TB, c redis.UniversalClient) *redisstore.Store {
 	t.Helper()
-	s, err := redisstore.New(redisstore.Config{Client: c, Prefix: "t" + strconv.FormatInt(prefixes.Add(1), 10)})
+	s, err := redisstore.New(redisstore.Config{Client: c})
 	if err != nil {
 		t.Fatal(err)
 	}

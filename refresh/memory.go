@@ -53,8 +53,8 @@ func (m *MemoryStore) Start(ctx context.Context, req StartRequest) (StartResult,
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	families := m.subjects[req.Family.Subject]
-	if old := families[req.Family.ID]; old != nil && old.Attempt == req.Family.Attempt {
-		return StartResult{Evicted: endedBy(families, req.Family.Attempt)}, nil
+	if families[req.Family.ID] != nil { // ids are random: this is the request itself, again
+		return StartResult{Evicted: evictedBy(families, req.Family.Attempt)}, nil
 	}
 
 	live := m.live(req.Family.Subject, req.Now)
@@ -222,11 +222,11 @@ func expired(f *Family, now time.Time) bool {
 	return !f.Alive(now)
 }
 
-// endedBy returns the tombstones that one attempt left.
-func endedBy(families map[FamilyID]*Family, a Attempt) []FamilyID {
+// evictedBy returns the families that gave way to a login.
+func evictedBy(families map[FamilyID]*Family, a Attempt) []FamilyID {
 	var ids []FamilyID
 	for id, f := range families {
-		if f.Revoked != "" && f.Attempt == a {
+		if f.Revoked == ReasonLimit && f.Attempt == a {
 			ids = append(ids, id)
 		}
 	}
