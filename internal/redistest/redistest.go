@@ -30,10 +30,11 @@ type Server struct {
 	// Addr is its address, as clients take it.
 	Addr string
 
-	t    testing.TB
-	bin  string
-	dir  string
-	args []string
+	t     testing.TB
+	bin   string
+	dir   string
+	first []string // arguments before the port
+	args  []string
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -45,9 +46,15 @@ type Server struct {
 // under RequireVariable.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
+	s := prepare(t, args...)
+	s.launch()
+	return s
+}
+
+func prepare(t testing.TB, args ...string) *Server {
+	t.Helper()
 	s := &Server{t: t, bin: find(t, "redis-server"), dir: t.TempDir()}
 	s.args = append([]string{"--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--dir", s.dir, "--loglevel", "warning"}, args...)
-	s.launch()
 	return s
 }
 
@@ -85,7 +92,8 @@ func (s *Server) run() error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(s.bin, append([]string{"--port", port}, s.args...)...)
+	args := append(append(append([]string(nil), s.first...), "--port", port), s.args...)
+	cmd := exec.Command(s.bin, args...)
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
@@ -150,6 +158,33 @@ func (s *Server) Restart() {
 	s.t.Helper()
 	if err := s.run(); err != nil {
 		s.t.Fatalf("redis-server does not start again: %v", err)
+	}
+}
+
+// Host and Port are the two halves of Addr.
+func (s *Server) Host() string { h, _, _ := net.SplitHostPort(s.Addr); return h }
+
+// Port is the port of Addr.
+func (s *Server) Port() string { _, p, _ := net.SplitHostPort(s.Addr); return p }
+
+// Must is Do that fails the test on an error.
+func (s *Server) Must(args ...string) string {
+	s.t.Helper()
+	reply, err := s.Do(args...)
+	if err != nil {
+		s.t.Fatalf("%s: %v", args[0], err)
+	}
+	return reply
+}
+
+// Await polls until ok is true; what names it when it is not in time.
+func Await(t testing.TB, within time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(within); !ok(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", within, what)
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 
