@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/sessionkit/sessionkit/cookie"
+	"github.com/sessionkit/sessionkit/refresh"
+)
+
+// recorders pass each event to several recorders.
+type recorders []refresh.Recorder
+
+func (rs recorders) Record(ctx context.Context, e refresh.Event) {
+	for _, r := range rs {
+		r.Record(ctx, e)
+	}
+}
+
+// broadcast is a refresh.Recorder for pages that show events as they happen.
+// A page that is too slow misses some.
+type broadcast struct {
+	mu        sync.Mutex
+	listeners map[chan refresh.Event]struct{}
+}
+
+func newBroadcast() *broadcast { return &broadcast{listeners: make(map[chan refresh.Event]struct{})} }
+
+func (b *broadcast) Record(_ context.Context, e refresh.Event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for l := range b.listeners {
+		select {
+		case l <- e:
+		default:
+		}
+	}
+}
+
+func (b *broadcast) listen() (events chan refresh.Event, stop func()) {
+	events = make(chan refresh.Event, 64)
+	b.mu.Lock()
+	b.listeners[events] = struct{}{}
+	b.mu.Unlock()
+	return events, func() {
+		b.mu.Lock()
+		delete(b.listeners, events)
+		b.mu.Unlock()
+	}
+}
+
+// events streams the security events of the signed-in user, as the app's
+// monitoring sees them.
+func (a *app) events(w http.ResponseWriter, r *http.Request) {
+	events, stop := a.live.listen()
+	defer stop()
+	subject := session(r).Subject
+	ctx := r.Context() // and not the session's end, which is what one wants to see
+	stream(w, ctx, func(send func(string) error) error {
+		if err := send(`{"event":"connected"}`); err != nil {
+			return err
+		}
+		for {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case e := <-events:
+				if e.Subject != subject {
+					continue
+				}
+				line, err := json.Marshal(map[string]any{
+					"time": e.Time.UTC().Format(time.RFC3339Nano), "event": e.Kind, "session_id": e.SessionID,
+					"generation": e.Generation, "reason": e.Reason, "user_agent": e.UserAgent, "ip": e.IP,
+				})
+				if err != nil {
+					return err
+				}
+				if err := send(string(line)); err != nil {
+					return err
+				}
+			}
+		}
+	})
+}
+
+// stolen are the refresh tokens that the page's thief has copied, by session.
+// A real thief would have them from the user's disk.
+type stolen struct {
+	mu     sync.Mutex
+	tokens map[string]loot
+}
+
+type loot struct {
+	token  string
+	client refresh.Client
+	at     time.Time
+}
+
+const (
+	maxStolen     = 1000
+	keepStolenFor = time.Hour
+)
+
+// steal copies the refresh token out of the caller's own request.
+func (a *app) steal(w http.ResponseWriter, r *http.Request) {
+	token, err := a.sessions.Cookies().Read(r, cookie.Refresh)
+	if err != nil {
+		writeError(w, http.StatusBadRequest, "invalid_request", "There is no refresh cookie to steal.")
+		return
+	}
+	s := &a.stolen
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, old := range s.tokens {
+		if time.Since(old.at) > keepStolenFor || len(s.tokens) >= maxStolen {
+			delete(s.tokens, id)
+		}
+	}
+	if s.tokens == nil {
+		s.tokens = make(map[string]loot)
+	}
+	s.tokens[session(r).SessionID] = loot{token, a.sessions.ClientFrom(r, refresh.Cookie), time.Now()}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// replay plays the thief: it presents the copied token, from what looks like
+// the owner's own browser, and tells what came of it.
+func (a *app) replay(w http.ResponseWriter, r *http.Request) {
+	body, err := readBody(w, r)
+	var sessionID string
+	if err == nil {
+		err = decodeJSON(body, map[string]any{"session_id": &sessionID})
+	}
+	if err != nil {
+		answerBadBody(w, err)
+		return
+	}
+	a.stolen.mu.Lock()
+	l, ok := a.stolen.tokens[sessionID]
+	a.stolen.mu.Unlock()
+	if !ok {
+		writeError(w, http.StatusNotFound, "not_found", "Nothing was stolen from that session.")
+		return
+	}
+	_, err = a.sessions.Refresh(r.Context(), l.token, l.client)
+	outcome := "accepted"
+	switch {
+	case errors.Is(err, refresh.ErrReused):
+		outcome = "reuse_detected"
+	case errors.Is(err, refresh.ErrRefused):
+		outcome = "refused"
+	case err != nil:
+		refresh.WriteError(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"outcome": outcome})
+}

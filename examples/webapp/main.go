@@ -1,0 +1,274 @@
+// Command webapp is the demo of sessionkit: a small app with a sign-in form, an
+// API, a page, a stream and an administrator, whose sessions the kit keeps.
+//
+//	go run ./examples/webapp
+//
+// Several instances with the same -redis and -keys are one service.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sessionkit/sessionkit/access"
+	"github.com/sessionkit/sessionkit/cookie"
+	"github.com/sessionkit/sessionkit/middleware"
+	"github.com/sessionkit/sessionkit/redisstore"
+	"github.com/sessionkit/sessionkit/refresh"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// settings are the flags.
+type settings struct {
+	addr, redis, keys, bind, proxies, alg string
+	accessTTL, idle, absolute, settle     time.Duration
+	maxSessions                           int
+	insecure                              bool
+}
+
+func parseFlags(args []string, stderr io.Writer) (s settings, err error) {
+	f := flag.NewFlagSet("webapp", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.StringVar(&s.addr, "addr", "127.0.0.1:8080", "address to serve on; port 0 picks a free one")
+	f.StringVar(&s.redis, "redis", "", "Redis URL; ?addr=… makes a Cluster, ?master_name=…&addr=… Sentinel (default: a store in this process)")
+	f.StringVar(&s.keys, "keys", "", "file with the keys, created if absent (default: new keys at each start)")
+	f.DurationVar(&s.accessTTL, "access-ttl", 10*time.Minute, "lifetime of access tokens")
+	f.DurationVar(&s.idle, "idle", 336*time.Hour, "idle timeout of sessions")
+	f.DurationVar(&s.absolute, "absolute", 720*time.Hour, "absolute lifetime of sessions")
+	f.DurationVar(&s.settle, "settle", 0, "settle time; 0 is 60s or half of -access-ttl, whichever is less")
+	f.IntVar(&s.maxSessions, "max-sessions", 0, "sessions per user, beyond which the oldest goes; 0 is no limit")
+	f.StringVar(&s.bind, "bind", "default", "fingerprint: default, strict or off")
+	f.StringVar(&s.proxies, "trusted-proxies", "", "comma-separated networks whose X-Forwarded-For counts")
+	f.BoolVar(&s.insecure, "insecure-cookies", false, "cookies without Secure and prefix, for plain http with clients other than browsers on localhost")
+	f.StringVar(&s.alg, "alg", string(access.EdDSA), "EdDSA, ES256, PS256 or HS256")
+	if err := f.Parse(args); err != nil {
+		return s, err
+	}
+	if f.NArg() > 0 {
+		err = fmt.Errorf("unexpected argument %q", f.Arg(0))
+		fmt.Fprintln(stderr, "webapp:", err)
+	}
+	return s, err
+}
+
+// run serves until ctx ends, and returns the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	s, err := parseFlags(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return 2
+	}
+	if err := serve(ctx, s, stdout, stderr); err != nil {
+		fmt.Fprintln(stderr, "webapp:", err)
+		return 1
+	}
+	return 0
+}
+
+func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	store, closeStore, err := openStore(ctx, s.redis, log)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	app, err := newApp(s, store, log)
+	if err != nil {
+		return err
+	}
+	defer app.sessions.Close()
+
+	listener, err := net.Listen("tcp", s.addr)
+	if err != nil {
+		return err
+	}
+	// Streams watch this context, so that they do not hold up the shutdown.
+	base, endStreams := context.WithCancel(context.Background())
+	defer endStreams()
+	server := &http.Server{
+		Handler:           app.routes(),
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	server.RegisterOnShutdown(endStreams)
+	fmt.Fprintf(stdout, "listening on http://%s\n\n%s", listener.Addr(), welcome)
+
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return server.Shutdown(drain)
+}
+
+const welcome = `Accounts: alice / wonderland (admin), bob / builder, carol / keyboard
+
+Open the address in a browser, sign in, and watch the session renew itself.
+Start with -access-ttl 20s to watch it in fast motion.
+`
+
+// openStore returns the store that -redis names, after it has answered.
+func openStore(ctx context.Context, rawURL string, log *slog.Logger) (refresh.Store, func(), error) {
+	if rawURL == "" {
+		store, err := refresh.NewMemoryStore(refresh.MemoryConfig{})
+		return store, func() {}, err
+	}
+	client, err := openRedis(rawURL)
+	if err != nil {
+		return nil, nil, fmt.Errorf("-redis: %w", err)
+	}
+	closeClient := func() { client.Close() }
+	store, err := redisstore.New(redisstore.Config{Client: client, Logger: log})
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
+		defer cancel()
+		var warnings []redisstore.Warning
+		if warnings, err = store.Check(ctx); err != nil {
+			err = fmt.Errorf("-redis: cannot be used: %w", err)
+		}
+		for _, w := range warnings {
+			log.Warn("redis", "warning", string(w))
+		}
+	}
+	if err != nil {
+		closeClient()
+		return nil, nil, err
+	}
+	return store, closeClient, nil
+}
+
+// openRedis makes the client that a go-redis URL describes. It does not connect.
+func openRedis(rawURL string) (redis.UniversalClient, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, errors.New("not a URL")
+	}
+	const timeout = 2 * time.Second
+	switch query := u.Query(); {
+	case query.Has("master_name"):
+		o, err := redis.ParseFailoverURL(rawURL)
+		if err != nil {
+			return nil, err
+		}
+		o.ContextTimeoutEnabled, o.DialTimeout = true, timeout
+		return redis.NewFailoverClient(o), nil
+	case query.Has("addr"):
+		o, err := redis.ParseClusterURL(rawURL)
+		if err != nil {
+			return nil, err
+		}
+		o.ContextTimeoutEnabled, o.DialTimeout = true, timeout
+		return redis.NewClusterClient(o), nil
+	}
+	o, err := redis.ParseURL(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	o.ContextTimeoutEnabled, o.DialTimeout = true, timeout
+	return redis.NewClient(o), nil
+}
+
+// newApp puts the kit together from the flags.
+func newApp(s settings, store refresh.Store, log *slog.Logger) (*app, error) {
+	keys, err := openKeys(s, log)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := access.New(access.Config{Issuer: "https://webapp.example", Audience: "webapp", Keys: keys, Lifetime: s.accessTTL})
+	if err != nil {
+		return nil, err
+	}
+	jar, err := cookie.New(cookie.Config{InsecureHTTP: s.insecure, Keys: refresh.CookieKeys(keys)})
+	if err != nil {
+		return nil, err
+	}
+	binding, ok := map[string]refresh.Binding{"default": refresh.BindDefault(), "strict": refresh.BindStrict(), "off": refresh.BindOff()}[s.bind]
+	if !ok {
+		return nil, fmt.Errorf("-bind: %q is none of default, strict and off", s.bind)
+	}
+	proxies, err := parseNetworks(s.proxies)
+	if err != nil {
+		return nil, err
+	}
+	for name, d := range map[string]time.Duration{"-idle": s.idle, "-absolute": s.absolute} {
+		if d < time.Second {
+			return nil, fmt.Errorf("%s: %v is less than a second", name, d)
+		}
+	}
+	a := &app{users: newUsers(), keys: keys, live: newBroadcast()}
+	a.sessions, err = refresh.New(refresh.Config{
+		Access: tokens, Store: store, Cookies: jar,
+		IdleTimeout: s.idle, AbsoluteLifetime: s.absolute, SettleTime: s.settle,
+		MaxSessions: s.maxSessions, Binding: binding, TrustedProxies: proxies,
+		Claims: a.users.claims, Events: recorders{refresh.LogEvents(log), a.live},
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.auth, err = middleware.New(middleware.Config{Sessions: a.sessions, LoginPath: "/login"})
+	return a, err
+}
+
+func openKeys(s settings, log *slog.Logger) (*access.KeyRing, error) {
+	var keys access.Keys
+	var err error
+	switch access.Algorithm(s.alg) {
+	case access.EdDSA, access.ES256, access.PS256, access.HS256:
+	default:
+		return nil, fmt.Errorf("-alg: %q is none of EdDSA, ES256, PS256 and HS256", s.alg)
+	}
+	if s.keys == "" {
+		log.Warn("new keys at each start: sessions end with this process; use -keys to keep them")
+		keys, err = access.GenerateKeys(access.Algorithm(s.alg))
+	} else if keys, err = access.OpenKeys(s.keys, access.Algorithm(s.alg)); err != nil {
+		err = fmt.Errorf("-keys: %w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return access.NewKeyRing(keys)
+}
+
+func parseNetworks(list string) ([]netip.Prefix, error) {
+	var networks []netip.Prefix
+	for text := range strings.SplitSeq(list, ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("-trusted-proxies: %q is no network such as 10.0.0.0/8", text)
+		}
+		networks = append(networks, p)
+	}
+	return networks, nil
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"embed"
+	"html/template"
+	"net/http"
+	"strings"
+
+	"github.com/sessionkit/sessionkit/middleware"
+	"github.com/sessionkit/sessionkit/refresh"
+)
+
+//go:embed assets
+var files embed.FS
+
+var pages = template.Must(template.ParseFS(files, "assets/*.html"))
+
+func assets(w http.ResponseWriter, r *http.Request) {
+	if strings.HasSuffix(r.URL.Path, ".html") || strings.HasSuffix(r.URL.Path, "/") {
+		writeError(w, http.StatusNotFound, "not_found", "There is no such resource.")
+		return
+	}
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-cache")
+	http.FileServerFS(files).ServeHTTP(w, r)
+}
+
+func render(w http.ResponseWriter, status int, page string, data any) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	w.WriteHeader(status)
+	pages.ExecuteTemplate(w, page, data)
+}
+
+type view struct {
+	Title    string
+	Subject  string
+	Session  string
+	Roles    []string
+	ReturnTo string
+	Error    string
+}
+
+func (a *app) home(w http.ResponseWriter, r *http.Request) {
+	v := view{Title: "sessionkit"}
+	if c := session(r); c != nil {
+		v.Subject, v.Session, v.Roles = c.Subject, c.SessionID, c.Roles
+	}
+	render(w, http.StatusOK, "home.html", v)
+}
+
+func (a *app) account(w http.ResponseWriter, r *http.Request) {
+	c := session(r)
+	render(w, http.StatusOK, "account.html", view{Title: "Your account", Subject: c.Subject, Session: c.SessionID, Roles: c.Roles})
+}
+
+func (a *app) loginPage(w http.ResponseWriter, r *http.Request) {
+	a.renderLogin(w, http.StatusOK, r.URL.Query().Get("return_to"), "")
+}
+
+func (a *app) renderLogin(w http.ResponseWriter, status int, returnTo, failure string) {
+	render(w, status, "login.html", view{Title: "Sign in", ReturnTo: middleware.LocalPath(returnTo, ""), Error: failure})
+}
+
+// logoutPage signs out by form, for browsers without script.
+func (a *app) logoutPage(w http.ResponseWriter, r *http.Request) {
+	if err := a.auth.Logout(w, r); err != nil {
+		refresh.WriteError(w, err)
+		return
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
