@@ -78,6 +78,7 @@ func (m *MemoryStore) Start(ctx context.Context, req StartRequest) (StartResult,
 		m.subjects[req.Family.Subject] = families
 	}
 	f := req.Family
+	f.AMR = slices.Clone(f.AMR)
 	families[f.ID] = &f
 	m.count++
 	return res, nil

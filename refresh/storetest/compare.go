@@ -1,0 +1,356 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sessionkit/sessionkit/refresh"
+)
+
+// Compare puts a sequence of operations to the store and to a model of the
+// contract, and returns the first difference, with the sequence that led to
+// it. It returns nil when there is none.
+//
+// choose makes the sequence: it is asked again and again for a number from 0
+// to n-1. Small numbers are simple choices, so a library that shrinks numbers
+// shrinks the sequence. The operations are on two subjects with random keys,
+// of a few families each; one sequence in several is done with each operation
+// executed twice.
+func Compare(store refresh.Store, steps int, choose func(n int) int) error {
+	w := &walk{ctx: context.Background(), store: store, choose: choose, now: now()}
+	for i := range w.subjects {
+		w.subjects[i] = login(w.now).Subject
+	}
+	for range steps {
+		if err := w.step(); err != nil {
+			return w.report(err)
+		}
+	}
+	if err := w.compareAll(); err != nil {
+		return w.report(err)
+	}
+	return nil
+}
+
+// A walk is one sequence under way.
+type walk struct {
+	ctx    context.Context
+	store  refresh.Store
+	model  model
+	choose func(n int) int
+
+	now      time.Time
+	subjects [2]refresh.SubjectKey
+	families []refresh.Family // as they were started
+	tokens   []refresh.Presentation
+	starts   []refresh.StartRequest
+	revokes  []refresh.RevokeRequest
+	log      []string
+}
+
+var errDiffers = errors.New("storetest: the store differs from the contract")
+
+func (w *walk) report(err error) error {
+	return fmt.Errorf("%w\nafter\n  %s", err, strings.Join(w.log, "\n  "))
+}
+
+func differs(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", errDiffers, fmt.Sprintf(format, args...))
+}
+
+func (w *walk) note(format string, args ...any) {
+	w.log = append(w.log, w.now.Format("Jan 02 15:04:05.000 ")+fmt.Sprintf(format, args...))
+}
+
+// step does one operation. Rotations are the most likely.
+func (w *walk) step() error {
+	w.pass()
+	if len(w.families) == 0 {
+		return w.stepStart()
+	}
+	switch w.choose(12) {
+	default:
+		return w.stepRotate()
+	case 6, 7:
+		return w.stepSettle()
+	case 8:
+		return w.stepStart()
+	case 9:
+		return w.stepRevoke()
+	case 10:
+		return w.stepRetry()
+	case 11:
+		if err := w.compareList(w.subject()); err != nil {
+			return err
+		}
+		return w.look(w.family())
+	}
+}
+
+// pass lets time pass: none, a little, or up to where something ends.
+func (w *walk) pass() {
+	var d time.Duration
+	switch w.choose(8) {
+	case 1, 2:
+		d = time.Millisecond
+	case 3:
+		d = time.Second
+	case 4:
+		d = 10 * time.Minute
+	case 5:
+		d = 36 * time.Hour
+	case 6:
+		if len(w.model.records) > 0 {
+			end := forgotten(w.model.records[w.choose(len(w.model.records))])
+			d = end.Sub(w.now) + time.Duration(w.choose(3)-1)*time.Millisecond
+		}
+	}
+	w.now = w.now.Add(max(0, d))
+}
+
+// steady reports whether no record is forgotten between then and now, so that
+// a request with the time of then finds in every store what the model has.
+func (w *walk) steady(then time.Time) bool {
+	return !slices.ContainsFunc(w.model.records, func(f *refresh.Family) bool {
+		end := forgotten(f)
+		return end.After(then) && !end.After(w.now)
+	})
+}
+
+func (w *walk) subject() refresh.SubjectKey { return w.subjects[w.choose(len(w.subjects))] }
+
+func (w *walk) family() *refresh.Family { return &w.families[w.choose(len(w.families))] }
+
+// twice is how often an operation is executed: its repetition must not show.
+func (w *walk) twice() int { return 1 + w.choose(4)/3 }
+
+func (w *walk) stepStart() error {
+	f := loginOf(w.subject(), w.now)
+	// Ids that sort and look alike, and hold bytes that stores choke on.
+	copy(f.ID[:8], strings.Repeat([]string{"\x00", "}", "\n", "\xff"}[w.choose(4)], 8))
+	f.Current = hash(f.ID, 0)
+	f.Idle = []time.Duration{idle, time.Hour, lifetime}[w.choose(3)]
+	if w.choose(4) == 3 { // as a store that lost writes has it
+		f = at(f, 3, w.choose(2) == 1)
+		f.Prior = attempt()
+	}
+	f.Fingerprint = w.client()
+	req := refresh.StartRequest{Family: f, MaxSessions: w.choose(4), RefuseAtLimit: w.choose(2) == 1, Now: w.now}
+	w.families = append(w.families, f)
+	w.starts = append(w.starts, req)
+	w.note("start %s, limit %d, refuse %t", w.name(f.ID), req.MaxSessions, req.RefuseAtLimit)
+	return w.start(req)
+}
+
+func (w *walk) start(req refresh.StartRequest) error {
+	for range w.twice() {
+		want := w.model.start(req)
+		got, err := w.store.Start(w.ctx, req)
+		if err != nil {
+			return err
+		}
+		if got.Refused != want.Refused || !equalIDs(got.Evicted, want.Evicted) {
+			return differs("start: %+v, want %+v", got, want)
+		}
+	}
+	return nil
+}
+
+// client returns one of a few fingerprints; each component may be missing.
+func (w *walk) client() refresh.Fingerprint {
+	c := []string{"home", "firefox", "laptop"}
+	if k := w.choose(9); k > 2 {
+		c[k%3] = []string{"other", ""}[k/3-1]
+	}
+	return client(c...)
+}
+
+func (w *walk) stepRotate() error {
+	f := w.family()
+	g := f.Generation
+	if m := w.model.get(f.Subject, f.ID, w.now); m != nil && m.Revoked == "" {
+		g = m.Generation
+	}
+	generation := max(0, int(g)+[]int{0, -1, 1, -2, 3}[w.choose(5)])
+	p := present(*f, uint32(generation), w.now)
+	p.Fingerprint = w.client()
+	p.Device = refresh.Device{UserAgent: []string{"Firefox on Linux", ""}[w.choose(2)], IP: []string{"192.0.2.1", "2001:db8::1"}[w.choose(2)]}
+	p.Rules = refresh.Rules{
+		Enforced:          refresh.Components(w.choose(8)),
+		RevokeOnMismatch:  w.choose(4) == 3,
+		RefuseStoreBehind: w.choose(4) == 3,
+		SingleUse:         w.choose(8) == 7,
+	}
+	if w.choose(16) == 15 {
+		p.Hash[0] ^= 1
+	}
+	if slow := w.now.Add(-20 * time.Second); w.choose(8) == 7 && w.steady(slow) {
+		p.Now = slow
+	}
+	w.tokens = append(w.tokens, p)
+	return w.rotate(p)
+}
+
+func (w *walk) rotate(p refresh.Presentation) error {
+	for range w.twice() {
+		want := w.model.rotate(p)
+		w.note("rotate %s with generation %d, %+v, client %s: %v", w.name(p.Family), p.Generation, p.Rules, want.Differs, want.Outcome)
+		got, err := w.store.Rotate(w.ctx, p)
+		if err != nil {
+			return err
+		}
+		if d := diffVerdict(got, want); d != "" {
+			return differs("rotate: %s", d)
+		}
+	}
+	return nil
+}
+
+func (w *walk) stepSettle() error {
+	f := w.family()
+	g := f.Generation
+	if m := w.model.get(f.Subject, f.ID, w.now); m != nil {
+		g = m.Generation
+	}
+	g = uint32(max(0, int(g)+[]int{0, 0, 0, -1, 1}[w.choose(5)]))
+	w.note("settle generation %d of %s", g, w.name(f.ID))
+	for range w.twice() {
+		// An expired record that a store still has may settle: nobody can tell.
+		w.model.settle(f.Subject, f.ID, g)
+		if err := w.store.Settle(w.ctx, f.Subject, f.ID, g); err != nil {
+			return err
+		}
+	}
+	return w.look(f)
+}
+
+func (w *walk) stepRevoke() error {
+	f := w.family()
+	req := all(f.Subject, w.now)
+	req.Reason = []refresh.Reason{refresh.ReasonLogout, refresh.ReasonUser}[w.choose(2)]
+	switch w.choose(4) {
+	case 0, 1:
+		req.Family = f.ID
+	case 2:
+		req.Except = f.ID
+	}
+	if req.Family.IsZero() {
+		req.KeepNewest = w.choose(3)
+	} else {
+		req.Proven = w.choose(2) == 1
+	}
+	w.revokes = append(w.revokes, req)
+	return w.revoke(req)
+}
+
+func (w *walk) revoke(req refresh.RevokeRequest) error {
+	w.note("revoke family %s, except %s, keep %d", w.name(req.Family), w.name(req.Except), req.KeepNewest)
+	for range w.twice() {
+		want := w.model.revoke(req)
+		got, err := w.store.Revoke(w.ctx, req)
+		if err != nil {
+			return err
+		}
+		if req.Proven && len(want) == 0 && equalIDs(got, []refresh.FamilyID{req.Family}) {
+			continue // a store may answer for what it no longer knows
+		}
+		if !equalIDs(got, want) {
+			return differs("revoke: %v, want %v", got, want)
+		}
+	}
+	return nil
+}
+
+// stepRetry executes an earlier request again, as it was.
+func (w *walk) stepRetry() error {
+	switch w.choose(4) {
+	default:
+		if n := len(w.tokens); n > 0 {
+			if p := w.tokens[n-1-w.choose(n)]; w.steady(p.Now) {
+				w.note("again:")
+				return w.rotate(p)
+			}
+		}
+	case 2:
+		if req := w.starts[len(w.starts)-1-w.choose(len(w.starts))]; w.steady(req.Now) {
+			w.note("start %s again", w.name(req.Family.ID))
+			return w.start(req)
+		}
+	case 3:
+		if n := len(w.revokes); n > 0 {
+			if req := w.revokes[n-1-w.choose(n)]; w.steady(req.Now) {
+				w.note("again:")
+				return w.revoke(req)
+			}
+		}
+	}
+	return nil
+}
+
+// compareAll compares every record: the live ones by the lists, the others one
+// by one.
+func (w *walk) compareAll() error {
+	for _, s := range w.subjects {
+		if err := w.compareList(s); err != nil {
+			return err
+		}
+	}
+	for i := range w.families {
+		f := &w.families[i]
+		if m := w.model.find(f.Subject, f.ID, w.now); m.ID.IsZero() || m.Revoked != "" {
+			if err := w.look(f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// look compares the record of one family.
+func (w *walk) look(f *refresh.Family) error {
+	got, err := w.store.Find(w.ctx, f.Subject, f.ID, w.now)
+	if err != nil {
+		return err
+	}
+	if d := diffFamily(got, w.model.find(f.Subject, f.ID, w.now)); d != "" {
+		return differs("find %s: %s", w.name(f.ID), d)
+	}
+	return nil
+}
+
+func (w *walk) compareList(subject refresh.SubjectKey) error {
+	got, err := w.store.List(w.ctx, subject, w.now)
+	if err != nil {
+		return err
+	}
+	if d := diffFamilies(got, w.model.list(subject, w.now)); d != "" {
+		return differs("list: %s", d)
+	}
+	return nil
+}
+
+// name is a family as the report shows it.
+func (w *walk) name(id refresh.FamilyID) string {
+	for i, f := range w.families {
+		if f.ID == id {
+			return fmt.Sprintf("#%d of %x", i+1, f.Subject[:2])
+		}
+	}
+	return "none"
+}
+
+var randomRules = []rule{
+	{"whatever happens in whatever order, the store answers as the contract does", func(h *harness) {
+		for seed := range uint64(200) {
+			random := rand.New(rand.NewPCG(seed, 0))
+			if err := Compare(h.store, 20, random.IntN); err != nil {
+				h.Fatalf("seed %d: %v", seed, err)
+			}
+		}
+	}},
+}

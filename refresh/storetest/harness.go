@@ -1,0 +1,288 @@
+package storetest
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/sessionkit/sessionkit/refresh"
+)
+
+// A harness is a store under test, with shorthands that fail the test where
+// the contract knows no error.
+type harness struct {
+	*testing.T
+	open  func(testing.TB) refresh.Store
+	store refresh.Store
+}
+
+func (h *harness) start(req refresh.StartRequest) refresh.StartResult {
+	h.Helper()
+	res, err := h.store.Start(h.Context(), req)
+	if err != nil {
+		h.Fatalf("Start: %v", err)
+	}
+	return res
+}
+
+// keep starts a family without a limit.
+func (h *harness) keep(f refresh.Family) refresh.Family {
+	h.Helper()
+	if res := h.start(refresh.StartRequest{Family: f, Now: f.CreatedAt}); res.Refused || len(res.Evicted) > 0 {
+		h.Fatalf("Start without a limit: %+v, want the family kept and nobody evicted", res)
+	}
+	return f
+}
+
+func (h *harness) rotate(p refresh.Presentation) refresh.Verdict {
+	h.Helper()
+	v, err := h.store.Rotate(h.Context(), p)
+	if err != nil {
+		h.Fatalf("Rotate: %v", err)
+	}
+	return v
+}
+
+// expect rotates and checks the outcome.
+func (h *harness) expect(want refresh.Outcome, p refresh.Presentation) refresh.Verdict {
+	h.Helper()
+	v := h.rotate(p)
+	if v.Outcome != want {
+		h.Fatalf("Rotate of generation %d: %v, want %v", p.Generation, v.Outcome, want)
+	}
+	return v
+}
+
+func (h *harness) settle(f refresh.Family, generation uint32) {
+	h.Helper()
+	if err := h.store.Settle(h.Context(), f.Subject, f.ID, generation); err != nil {
+		h.Fatalf("Settle: %v", err)
+	}
+}
+
+// revoke returns the dead, sorted.
+func (h *harness) revoke(req refresh.RevokeRequest) []refresh.FamilyID {
+	h.Helper()
+	ids, err := h.store.Revoke(h.Context(), req)
+	if err != nil {
+		h.Fatalf("Revoke: %v", err)
+	}
+	return sorted(ids)
+}
+
+func (h *harness) find(f refresh.Family, now time.Time) refresh.Family {
+	h.Helper()
+	got, err := h.store.Find(h.Context(), f.Subject, f.ID, now)
+	if err != nil {
+		h.Fatalf("Find: %v", err)
+	}
+	return got
+}
+
+func (h *harness) list(subject refresh.SubjectKey, now time.Time) []refresh.Family {
+	h.Helper()
+	got, err := h.store.List(h.Context(), subject, now)
+	if err != nil {
+		h.Fatalf("List: %v", err)
+	}
+	return got
+}
+
+// holds checks that the store's record of want is want.
+func (h *harness) holds(want refresh.Family, now time.Time) {
+	h.Helper()
+	if d := diffFamily(h.find(want, now), want); d != "" {
+		h.Fatalf("the store's record: %s", d)
+	}
+}
+
+// holdsNothing checks that the store knows neither the family nor its tombstone.
+func (h *harness) holdsNothing(f refresh.Family, now time.Time) {
+	h.Helper()
+	if got := h.find(f, now); !got.ID.IsZero() || got.Revoked != "" {
+		h.Fatalf("Find = %+v, want the zero Family", got)
+	}
+}
+
+// lists checks the subject's live families, in order.
+func (h *harness) lists(subject refresh.SubjectKey, now time.Time, want ...refresh.Family) {
+	h.Helper()
+	if d := diffFamilies(h.list(subject, now), want); d != "" {
+		h.Fatalf("List: %s", d)
+	}
+}
+
+// Logins and tokens.
+
+// now is the time by which a test's story begins. It is close to the clock,
+// for stores whose records expire by it.
+func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
+
+const (
+	idle     = 14 * 24 * time.Hour
+	lifetime = 30 * 24 * time.Hour
+)
+
+// login returns a family of a new subject, as Service.Start makes it.
+func login(at time.Time) refresh.Family {
+	var f refresh.Family
+	rand.Read(f.Subject[:])
+	return loginOf(f.Subject, at)
+}
+
+// loginOf returns another family of the subject.
+func loginOf(subject refresh.SubjectKey, at time.Time) refresh.Family {
+	f := refresh.Family{
+		Subject: subject, Attempt: attempt(),
+		CreatedAt: at, RotatedAt: at, AuthTime: at.Truncate(time.Second),
+		Idle: idle, AbsoluteExpiry: at.Add(lifetime),
+		Remember: true, ACR: "urn:example:mfa", AMR: []string{"pwd", "otp"},
+		Fingerprint: client("home", "firefox", "laptop"),
+		Device:      refresh.Device{UserAgent: "Firefox on Linux", IP: "192.0.2.1"},
+	}
+	rand.Read(f.ID[:])
+	f.Current = hash(f.ID, 0)
+	return f
+}
+
+// at returns f as it is after some rotations.
+func at(f refresh.Family, generation uint32, settled bool) refresh.Family {
+	f.Generation, f.Settled, f.Current = generation, settled, hash(f.ID, generation)
+	return f
+}
+
+// present lays the token of a generation before the family, by the client
+// that signed in, as an attempt of its own.
+func present(f refresh.Family, generation uint32, now time.Time) refresh.Presentation {
+	return refresh.Presentation{
+		Subject: f.Subject, Family: f.ID, Generation: generation,
+		Hash: hash(f.ID, generation), Successor: hash(f.ID, generation+1), Attempt: attempt(),
+		Fingerprint: client("home", "firefox", "laptop"),
+		Device:      refresh.Device{UserAgent: "Firefox on Linux", IP: "192.0.2.1"},
+		Rules:       refresh.Rules{Enforced: refresh.UserAgent | refresh.DeviceID},
+		Now:         now,
+	}
+}
+
+// one selects a single family for revocation.
+func one(f refresh.Family, why refresh.Reason, now time.Time) refresh.RevokeRequest {
+	return refresh.RevokeRequest{Subject: f.Subject, Family: f.ID, Reason: why, Attempt: attempt(), Now: now}
+}
+
+// all selects every family of a subject.
+func all(subject refresh.SubjectKey, now time.Time) refresh.RevokeRequest {
+	return refresh.RevokeRequest{Subject: subject, Reason: refresh.ReasonLogoutAll, Attempt: attempt(), Now: now}
+}
+
+// hash stands for the SHA-256 of a generation's secret: any function of the
+// family and the generation will do, as long as the chain never forks.
+func hash(id refresh.FamilyID, generation uint32) [32]byte {
+	return sha256.Sum256(binary.BigEndian.AppendUint32(id[:], generation))
+}
+
+func attempt() (a refresh.Attempt) {
+	rand.Read(a[:])
+	a[0] |= 1 // never zero
+	return a
+}
+
+// client makes a fingerprint; an empty component is not bound.
+func client(components ...string) (f refresh.Fingerprint) {
+	for i, c := range components {
+		if c != "" {
+			h := sha256.Sum256([]byte(c))
+			copy(f[i][:], h[:])
+		}
+	}
+	return f
+}
+
+func ids(families ...refresh.Family) []refresh.FamilyID {
+	var list []refresh.FamilyID
+	for _, f := range families {
+		list = append(list, f.ID)
+	}
+	return sorted(list)
+}
+
+func sorted(list []refresh.FamilyID) []refresh.FamilyID {
+	list = slices.Clone(list)
+	slices.SortFunc(list, func(a, b refresh.FamilyID) int { return bytes.Compare(a[:], b[:]) })
+	return list
+}
+
+// Differences, in words. Empty means equal.
+
+func diffFamilies(got, want []refresh.Family) string {
+	if len(got) != len(want) {
+		return fmt.Sprintf("%d families, want %d", len(got), len(want))
+	}
+	for i := range got {
+		if d := diffFamily(got[i], want[i]); d != "" {
+			return fmt.Sprintf("family %d of %d: %s", i+1, len(got), d)
+		}
+	}
+	return ""
+}
+
+// diffFamily compares what is meaningful in a record: all of a live one, and
+// what Family.Revoked says of a tombstone.
+func diffFamily(got, want refresh.Family) string {
+	if want.Revoked != "" {
+		got = refresh.Family{Subject: got.Subject, ID: got.ID, Attempt: got.Attempt, Revoked: got.Revoked, RevokedAt: got.RevokedAt}
+	}
+	for _, field := range []struct {
+		name      string
+		equal     bool
+		got, want any
+	}{
+		{"ID", got.ID == want.ID, got.ID, want.ID},
+		{"Subject", got.Subject == want.Subject, got.Subject, want.Subject},
+		{"Revoked", got.Revoked == want.Revoked, got.Revoked, want.Revoked},
+		{"RevokedAt", got.RevokedAt.Equal(want.RevokedAt), got.RevokedAt, want.RevokedAt},
+		{"Generation", got.Generation == want.Generation, got.Generation, want.Generation},
+		{"Current", got.Current == want.Current, got.Current, want.Current},
+		{"Settled", got.Settled == want.Settled, got.Settled, want.Settled},
+		{"Attempt", got.Attempt == want.Attempt, got.Attempt, want.Attempt},
+		{"Prior", got.Prior == want.Prior, got.Prior, want.Prior},
+		{"CreatedAt", got.CreatedAt.Equal(want.CreatedAt), got.CreatedAt, want.CreatedAt},
+		{"RotatedAt", got.RotatedAt.Equal(want.RotatedAt), got.RotatedAt, want.RotatedAt},
+		{"AuthTime", got.AuthTime.Equal(want.AuthTime), got.AuthTime, want.AuthTime},
+		{"Idle", got.Idle == want.Idle, got.Idle, want.Idle},
+		{"AbsoluteExpiry", got.AbsoluteExpiry.Equal(want.AbsoluteExpiry), got.AbsoluteExpiry, want.AbsoluteExpiry},
+		{"Remember", got.Remember == want.Remember, got.Remember, want.Remember},
+		{"ACR", got.ACR == want.ACR, got.ACR, want.ACR},
+		{"AMR", slices.Equal(got.AMR, want.AMR), got.AMR, want.AMR},
+		{"Fingerprint", got.Fingerprint == want.Fingerprint, got.Fingerprint, want.Fingerprint},
+		{"Device", got.Device == want.Device, got.Device, want.Device},
+	} {
+		if !field.equal {
+			return fmt.Sprintf("%s is %v, want %v", field.name, field.got, field.want)
+		}
+	}
+	return ""
+}
+
+// diffVerdict compares answers to a presentation. Changed is between a store
+// and Decide, and not part of the answer. A store that still has the record of
+// an expired family may return it with Gone.
+func diffVerdict(got, want refresh.Verdict) string {
+	if got.Outcome != want.Outcome {
+		return fmt.Sprintf("outcome %v, want %v", got.Outcome, want.Outcome)
+	}
+	if got.Differs != want.Differs {
+		return fmt.Sprintf("Differs is %q, want %q", got.Differs, want.Differs)
+	}
+	if want.Outcome == refresh.Gone && want.Family.Revoked == "" {
+		if got.Family.Revoked != "" {
+			return fmt.Sprintf("gone for %q, want no reason", got.Family.Revoked)
+		}
+		return ""
+	}
+	return diffFamily(got.Family, want.Family)
+}

@@ -1,0 +1,352 @@
+package storetest
+
+import (
+	"strings"
+	"time"
+
+	"github.com/sessionkit/sessionkit/refresh"
+)
+
+// three keeps three families of one subject, a second apart, oldest first.
+func three(h *harness, t time.Time) (a, b, c refresh.Family) {
+	a = h.keep(login(t))
+	b = h.keep(loginOf(a.Subject, t.Add(time.Second)))
+	c = h.keep(loginOf(a.Subject, t.Add(2*time.Second)))
+	return a, b, c
+}
+
+var startRules = []rule{
+	{"no limit: everybody stays", func(h *harness) {
+		t := now()
+		a, b, c := three(h, t)
+		h.lists(a.Subject, t.Add(time.Minute), c, b, a)
+	}},
+	{"at the limit the oldest login gives way, with a tombstone", func(h *harness) {
+		t := now()
+		a, b, c := three(h, t)
+		t = t.Add(time.Minute)
+		h.expect(refresh.Rotated, present(a, 0, t)) // recent use does not make a login younger
+		d := loginOf(a.Subject, t)
+		if res := h.start(refresh.StartRequest{Family: d, MaxSessions: 3, Now: t}); res.Refused || !equalIDs(res.Evicted, ids(a)) {
+			h.Fatalf("%+v, want %v evicted", res, a.ID)
+		}
+		h.lists(a.Subject, t, d, c, b)
+		h.holds(a.Tombstone(refresh.ReasonLimit, d.Attempt, t), t)
+	}},
+	{"beyond a limit that was lowered as many give way as must", func(h *harness) {
+		t := now()
+		a, b, c := three(h, t)
+		d := loginOf(a.Subject, t.Add(time.Minute))
+		if res := h.start(refresh.StartRequest{Family: d, MaxSessions: 1, Now: d.CreatedAt}); res.Refused || !equalIDs(res.Evicted, ids(a, b, c)) {
+			h.Fatalf("%+v, want all three evicted", res)
+		}
+		h.lists(a.Subject, d.CreatedAt, d)
+	}},
+	{"at a limit that refuses nothing is kept and nobody goes", func(h *harness) {
+		t := now()
+		a, b, c := three(h, t)
+		d := loginOf(a.Subject, t.Add(time.Minute))
+		if res := h.start(refresh.StartRequest{Family: d, MaxSessions: 3, RefuseAtLimit: true, Now: d.CreatedAt}); !res.Refused || len(res.Evicted) > 0 {
+			h.Fatalf("%+v, want a refusal", res)
+		}
+		h.lists(a.Subject, d.CreatedAt, c, b, a)
+		h.holdsNothing(d, d.CreatedAt)
+	}},
+	{"the dead and the expired do not count", func(h *harness) {
+		t := now()
+		a, b, c := three(h, t)
+		h.revoke(one(b, refresh.ReasonLogout, t))
+		d := loginOf(a.Subject, t.Add(time.Minute))
+		req := refresh.StartRequest{Family: d, MaxSessions: 3, RefuseAtLimit: true, Now: d.CreatedAt}
+		if res := h.start(req); res.Refused {
+			h.Fatal("a revoked family counted")
+		}
+		h.lists(a.Subject, d.CreatedAt, d, c, a)
+		e := loginOf(a.Subject, c.ExpiresAt())
+		req = refresh.StartRequest{Family: e, MaxSessions: 2, RefuseAtLimit: true, Now: e.CreatedAt}
+		if res := h.start(req); res.Refused {
+			h.Fatal("an expired family counted")
+		}
+		h.lists(a.Subject, e.CreatedAt, e, d)
+	}},
+	{"logins of the same millisecond are ordered by id", func(h *harness) {
+		t := now()
+		low, high := login(t), login(t)
+		high.Subject = low.Subject
+		low.ID[0], high.ID[0] = 0x0a, 0xf0
+		low.Current, high.Current = hash(low.ID, 0), hash(high.ID, 0)
+		h.keep(high)
+		h.keep(low)
+		h.lists(low.Subject, t, high, low)
+		d := loginOf(low.Subject, t.Add(time.Second))
+		if res := h.start(refresh.StartRequest{Family: d, MaxSessions: 2, Now: d.CreatedAt}); !equalIDs(res.Evicted, ids(low)) {
+			h.Errorf("evicted %v, want %v", res.Evicted, low.ID)
+		}
+	}},
+	{"subjects do not share a limit", func(h *harness) {
+		t := now()
+		a := h.keep(login(t))
+		b := login(t)
+		if res := h.start(refresh.StartRequest{Family: b, MaxSessions: 1, Now: t}); res.Refused || len(res.Evicted) > 0 {
+			h.Fatalf("%+v", res)
+		}
+		h.lists(a.Subject, t, a)
+		h.lists(b.Subject, t, b)
+	}},
+}
+
+var revokeRules = []rule{
+	{"one family: it alone goes, and leaves who did it, why and when", func(h *harness) {
+		t := now()
+		a, b, c := three(h, t)
+		req := one(b, refresh.ReasonUser, t.Add(time.Minute))
+		if dead := h.revoke(req); !equalIDs(dead, ids(b)) {
+			h.Fatalf("revoked %v, want %v", dead, b.ID)
+		}
+		h.lists(a.Subject, req.Now, c, a)
+		h.holds(b.Tombstone(refresh.ReasonUser, req.Attempt, req.Now), req.Now)
+	}},
+	{"all: everyone of the subject and no one else", func(h *harness) {
+		t := now()
+		a, b, c := three(h, t)
+		other := h.keep(login(t))
+		if dead := h.revoke(all(a.Subject, t.Add(time.Minute))); !equalIDs(dead, ids(a, b, c)) {
+			h.Fatalf("revoked %v, want all three", dead)
+		}
+		h.lists(a.Subject, t.Add(time.Minute))
+		h.lists(other.Subject, t, other)
+	}},
+	{"all but one", func(h *harness) {
+		t := now()
+		a, b, c := three(h, t)
+		req := all(a.Subject, t.Add(time.Minute))
+		req.Except = b.ID
+		if dead := h.revoke(req); !equalIDs(dead, ids(a, c)) {
+			h.Fatalf("revoked %v, want %v", dead, ids(a, c))
+		}
+		h.lists(a.Subject, req.Now, b)
+	}},
+	{"all but the newest", func(h *harness) {
+		t := now()
+		a, b, c := three(h, t)
+		for _, keep := range []struct {
+			newest int
+			left   []refresh.Family
+		}{{4, []refresh.Family{c, b, a}}, {3, []refresh.Family{c, b, a}}, {2, []refresh.Family{c, b}}, {1, []refresh.Family{c}}} {
+			req := all(a.Subject, t.Add(time.Minute))
+			req.KeepNewest = keep.newest
+			h.revoke(req)
+			h.lists(a.Subject, req.Now, keep.left...)
+		}
+	}},
+	{"all but one and the newest: the one does not use up a place", func(h *harness) {
+		t := now()
+		a, b, c := three(h, t)
+		d := h.keep(loginOf(a.Subject, t.Add(3*time.Second)))
+		req := all(a.Subject, t.Add(time.Minute))
+		req.Except, req.KeepNewest = d.ID, 1
+		if dead := h.revoke(req); !equalIDs(dead, ids(a, b)) {
+			h.Fatalf("revoked %v, want %v", dead, ids(a, b))
+		}
+		h.lists(a.Subject, req.Now, d, c)
+	}},
+	{"all names those that died before, until they are forgotten", func(h *harness) {
+		t := now()
+		a, b, c := three(h, t)
+		t = t.Add(time.Minute)
+		h.revoke(one(a, refresh.ReasonLogout, t))
+		req := all(a.Subject, t.Add(time.Hour))
+		req.KeepNewest = 1
+		if dead := h.revoke(req); !equalIDs(dead, ids(a, b)) {
+			h.Fatalf("revoked %v, want %v", dead, ids(a, b))
+		}
+		late := all(a.Subject, t.Add(refresh.TombstoneRetention))
+		if dead := h.revoke(late); !equalIDs(dead, ids(b, c)) {
+			h.Fatalf("revoked %v, want %v", dead, ids(b, c))
+		}
+	}},
+	{"an unknown family that the caller cannot prove: nothing", func(h *harness) {
+		t := now()
+		f := login(t)
+		if dead := h.revoke(one(f, refresh.ReasonUser, t)); len(dead) > 0 {
+			h.Fatalf("revoked %v", dead)
+		}
+		h.holdsNothing(f, t)
+	}},
+	{"an unknown family that the caller proves: no error, and no new record", func(h *harness) {
+		t := now()
+		f := login(t)
+		req := one(f, refresh.ReasonLogout, t)
+		req.Proven = true
+		for _, id := range h.revoke(req) {
+			if id != f.ID {
+				h.Errorf("revoked %v", id)
+			}
+		}
+		h.lists(f.Subject, t)
+	}},
+	{"an expired family needs no tombstone", func(h *harness) {
+		t := now()
+		f := h.keep(login(t))
+		late := f.ExpiresAt()
+		if dead := h.revoke(one(f, refresh.ReasonUser, late)); len(dead) > 0 {
+			h.Fatalf("revoked %v", dead)
+		}
+		h.holdsNothing(f, late)
+	}},
+	{"a tombstone outlives the family's own expiry, and then goes", func(h *harness) {
+		t := now()
+		f := h.keep(login(t))
+		end := f.ExpiresAt().Add(-time.Millisecond)
+		req := one(f, refresh.ReasonLogout, end)
+		h.revoke(req)
+		tomb := f.Tombstone(req.Reason, req.Attempt, end)
+		h.holds(tomb, end.Add(refresh.TombstoneRetention-time.Millisecond))
+		h.holdsNothing(f, end.Add(refresh.TombstoneRetention))
+		if v := h.expect(refresh.Gone, present(f, 0, end.Add(refresh.TombstoneRetention))); v.Family.Revoked != "" {
+			h.Errorf("reason %q, want none", v.Family.Revoked)
+		}
+	}},
+	{"a reason of 32 printable bytes is kept", func(h *harness) {
+		t := now()
+		for _, why := range []refresh.Reason{"x", refresh.Reason(strings.Repeat("~", 32)), `{"a" b|c}\' %`} {
+			f := h.keep(login(t))
+			h.revoke(one(f, why, t))
+			if got := h.find(f, t).Revoked; got != why {
+				h.Errorf("reason %q, want %q", got, why)
+			}
+		}
+	}},
+	{"revoked between a rotation and its replay: gone", func(h *harness) {
+		t := now()
+		f := h.keep(login(t))
+		h.expect(refresh.Rotated, present(f, 0, t))
+		h.revoke(one(f, refresh.ReasonLogout, t))
+		h.expect(refresh.Gone, present(f, 0, t))
+		h.expect(refresh.Gone, present(f, 1, t))
+	}},
+}
+
+var recordRules = []rule{
+	{"every field of a record comes back as it went in", func(h *harness) {
+		t := now().Truncate(time.Second).Add(7 * time.Millisecond)
+		f := at(login(t), 41, true)
+		f.Prior = attempt()
+		f.RotatedAt = t.Add(1234567 * time.Millisecond)
+		f.AuthTime = t.Add(-time.Hour).Truncate(time.Second)
+		f.AbsoluteExpiry = t.Add(400*24*time.Hour + time.Millisecond)
+		h.keep(f)
+		h.holds(f, t)
+		h.lists(f.Subject, t, f)
+	}},
+	{"empty fields stay empty", func(h *harness) {
+		t := now()
+		f := login(t)
+		f.Remember, f.ACR, f.AMR, f.Fingerprint, f.Device = false, "", nil, refresh.Fingerprint{}, refresh.Device{}
+		h.keep(f)
+		h.holds(f, t)
+		h.lists(f.Subject, t, f)
+	}},
+	{"authentication context of the greatest size", func(h *harness) {
+		t := now()
+		for _, c := range []struct {
+			acr string
+			amr []string
+		}{
+			{strings.Repeat("a", 60), nil},
+			{"", []string{strings.Repeat("b", 60)}},
+			{"", strings.Split(strings.Repeat("c", 20), "")},
+			{"urn:mace:incommon:iap:silver", []string{"pwd", "otp", "mfa", "hwk"}},
+		} {
+			f := login(t)
+			f.ACR, f.AMR = c.acr, c.amr
+			h.keep(f)
+			h.holds(f, t)
+			v := h.expect(refresh.Rotated, present(f, 0, t))
+			h.holds(v.Family, t)
+		}
+	}},
+	{"device labels of the greatest size, in any script, and addresses of both kinds", func(h *harness) {
+		t := now()
+		f := h.keep(login(t))
+		for i, d := range []refresh.Device{
+			{UserAgent: strings.Repeat("x", 47), IP: "2001:db8:ffff:ffff:ffff:ffff:ffff:fffe"},
+			{UserAgent: strings.Repeat("日", 15), IP: "203.0.113.255"},
+			{UserAgent: "a\"b'c{d}\\e", IP: "::1"},
+			{IP: "0.0.0.0"},
+			{UserAgent: "curl"},
+			{},
+		} {
+			p := present(f, uint32(i), t)
+			p.Device = d
+			v := h.expect(refresh.Rotated, p)
+			if v.Family.Device != d {
+				h.Errorf("device %+v, want %+v", v.Family.Device, d)
+			}
+			h.holds(v.Family, t)
+		}
+	}},
+	{"ids and attempts of any bytes", func(h *harness) {
+		t := now()
+		subject := login(t).Subject
+		for _, b := range []string{"\x00", "\xff", "\n", "\r\n", "}", "{", "*", "%s", "\x80\x00", "0", " ", "c", "d", "a"} {
+			f := loginOf(subject, t)
+			copy(f.ID[:15], strings.Repeat(b, 15)) // all zeros names no family
+			copy(f.Attempt[:], strings.Repeat(b, 6))
+			f.Attempt[5] = 1
+			f.Current = hash(f.ID, 0)
+			h.keep(f)
+			h.holds(f, t)
+			p := present(f, 0, t)
+			copy(p.Attempt[:], strings.Repeat(b, 6))
+			p.Attempt[5] = 2
+			copy(p.Successor[:], strings.Repeat(b, 32))
+			v := h.expect(refresh.Rotated, p)
+			h.holds(v.Family, t)
+			h.expect(refresh.Repeated, p)
+			if dead := h.revoke(one(f, refresh.ReasonLogout, t)); !equalIDs(dead, ids(f)) {
+				h.Errorf("%q: revoked %v", b, dead)
+			}
+			h.expect(refresh.Gone, present(f, 1, t))
+		}
+		h.lists(subject, t)
+	}},
+	{"generations up to the last", func(h *harness) {
+		t := now()
+		for _, g := range []uint32{0, 1, 255, 256, 65535, 1 << 24, 1<<30 - 1, 1 << 30} {
+			f := h.keep(at(login(t), g, false))
+			h.holds(f, t)
+			v := h.expect(refresh.Rotated, present(f, g, t))
+			h.settle(f, g+1)
+			v.Family.Settled = true
+			h.holds(v.Family, t)
+		}
+	}},
+	{"rotation keeps the login's own facts", func(h *harness) {
+		t := now()
+		f := h.keep(login(t))
+		v := h.expect(refresh.Rotated, present(f, 0, t.Add(time.Hour)))
+		want := at(f, 1, false)
+		want.Attempt, want.Prior, want.RotatedAt = v.Family.Attempt, f.Attempt, t.Add(time.Hour)
+		h.holds(want, t.Add(time.Hour))
+	}},
+	{"the list is newest login first and holds no dead ones", func(h *harness) {
+		t := now()
+		a, b, c := three(h, t)
+		short := loginOf(a.Subject, t.Add(3*time.Second))
+		short.Idle = time.Hour
+		h.keep(short)
+		h.lists(a.Subject, t.Add(time.Minute), short, c, b, a)
+		h.revoke(one(b, refresh.ReasonLogout, t))
+		h.lists(a.Subject, short.ExpiresAt(), c, a)
+		h.lists(a.Subject, a.ExpiresAt(), c)
+		h.lists(a.Subject, c.ExpiresAt())
+	}},
+	{"an unknown subject has an empty list", func(h *harness) {
+		t := now()
+		h.lists(login(t).Subject, t)
+		if dead := h.revoke(all(login(t).Subject, t)); len(dead) > 0 {
+			h.Errorf("revoked %v", dead)
+		}
+	}},
+}

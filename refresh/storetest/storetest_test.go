@@ -1,0 +1,300 @@
+package storetest_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/storetest"
+)
+
+func newMemoryStore(t testing.TB) *refresh.MemoryStore {
+	t.Helper()
+	m, err := refresh.NewMemoryStore(refresh.MemoryConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestTheMemoryStoreKeepsTheContract(t *testing.T) {
+	storetest.Run(t, func(t testing.TB) refresh.Store { return newMemoryStore(t) })
+}
+
+// A store is compared with the contract itself, by choices that can be made
+// again.
+func ExampleCompare() {
+	store, err := refresh.NewMemoryStore(refresh.MemoryConfig{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	choices := rand.New(rand.NewPCG(1, 2))
+	for range 100 {
+		if err := storetest.Compare(store, 20, choices.IntN); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	fmt.Println("the store answers as the contract does")
+	// Output: the store answers as the contract does
+}
+
+// mutant names the broken store that a child process runs the suite on.
+const mutant = "STORETEST_MUTANT"
+
+// TestRunFindsBrokenStores runs the suite on stores with one fault each, in a
+// child process because it has to fail there, and looks for the rule that the
+// fault breaks.
+func TestRunFindsBrokenStores(t *testing.T) {
+	if name := os.Getenv(mutant); name != "" {
+		storetest.Run(t, func(t testing.TB) refresh.Store { return mutants[name].store(newMemoryStore(t)) })
+		return
+	}
+	for name, m := range mutants {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.Command(os.Args[0], "-test.run=^TestRunFindsBrokenStores$")
+			cmd.Env = append(os.Environ(), mutant+"="+name)
+			out, err := cmd.CombinedOutput()
+			if err == nil {
+				t.Fatal("the suite finds nothing wrong")
+			}
+			if rule := "/" + strings.ReplaceAll(m.breaks, " ", "_"); !strings.Contains(string(out), rule) {
+				t.Errorf("the rule %q does not fail:\n%s", m.breaks, out)
+			}
+		})
+	}
+}
+
+func TestCompareFindsBrokenStores(t *testing.T) {
+	for name, m := range mutants {
+		if m.quiet {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(1, 2))
+			for range 2000 {
+				if err := storetest.Compare(m.store(newMemoryStore(t)), 20, r.IntN); err != nil {
+					if strings.Count(err.Error(), "\n") < 2 {
+						t.Errorf("the report does not tell what led to the difference: %v", err)
+					}
+					return
+				}
+			}
+			t.Error("2000 sequences show no difference")
+		})
+	}
+}
+
+func TestCompareFindsNothingWrongWithTheMemoryStore(t *testing.T) {
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 0))
+	for range 2000 {
+		if err := storetest.Compare(newMemoryStore(t), 20, r.IntN); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+}
+
+// mutants are stores with one fault each.
+var mutants = map[string]struct {
+	store  func(refresh.Store) refresh.Store
+	breaks string // the rule
+	quiet  bool   // one caller after the other cannot notice
+}{
+	"reads, decides and writes in three steps": {
+		store: func(s refresh.Store) refresh.Store {
+			return &racy{Store: s, records: make(map[refresh.FamilyID]refresh.Family)}
+		},
+		breaks: "64 present one token: one rotates, all others get the same successor",
+		quiet:  true,
+	},
+	"does not know its own attempts": {
+		store: func(s refresh.Store) refresh.Store {
+			return broken{Store: s, rotate: func(p *refresh.Presentation) {
+				p.Attempt = refresh.Attempt{byte(rand.Int()), byte(rand.Int()), 3, 4, 5, 6}
+			}}
+		},
+		breaks: "a late retry of the attempt before the last is neither replay nor reuse",
+	},
+	"lets anybody in": {
+		store: func(s refresh.Store) refresh.Store {
+			return broken{Store: s, rotate: func(p *refresh.Presentation) { p.Rules.Enforced = 0 }}
+		},
+		breaks: "an enforced component differs: other client",
+	},
+	"has no strict mode": {
+		store: func(s refresh.Store) refresh.Store {
+			return broken{Store: s, rotate: func(p *refresh.Presentation) { p.Rules.SingleUse = false }}
+		},
+		breaks: "p = g-1, not settled, single use: reuse",
+	},
+	"does not refuse when it is behind": {
+		store: func(s refresh.Store) refresh.Store {
+			return broken{Store: s, rotate: func(p *refresh.Presentation) { p.Rules.RefuseStoreBehind = false }}
+		},
+		breaks: "p = g+1, policy says refuse: refused",
+	},
+	"rounds time to seconds": {
+		store: func(s refresh.Store) refresh.Store {
+			return broken{Store: s, start: func(r *refresh.StartRequest) {
+				r.Family.CreatedAt = r.Family.CreatedAt.Truncate(time.Second)
+			}}
+		},
+		breaks: "every field of a record comes back as it went in",
+	},
+	"cuts ids at a zero byte": {
+		store: func(s refresh.Store) refresh.Store {
+			cut := func(id *refresh.FamilyID) {
+				if i := slices.Index(id[:], 0); i >= 0 {
+					clear(id[i:])
+				}
+			}
+			return broken{Store: s, start: func(r *refresh.StartRequest) { cut(&r.Family.ID) }, rotate: func(p *refresh.Presentation) { cut(&p.Family) }}
+		},
+		breaks: "ids and attempts of any bytes",
+	},
+	"counts sessions without limit": {
+		store: func(s refresh.Store) refresh.Store {
+			return broken{Store: s, start: func(r *refresh.StartRequest) { r.MaxSessions = 0 }}
+		},
+		breaks: "at the limit the oldest login gives way, with a tombstone",
+	},
+	"evicts where it should refuse": {
+		store: func(s refresh.Store) refresh.Store {
+			return broken{Store: s, start: func(r *refresh.StartRequest) { r.RefuseAtLimit = false }}
+		},
+		breaks: "at a limit that refuses nothing is kept and nobody goes",
+	},
+	"spares nobody": {
+		store: func(s refresh.Store) refresh.Store {
+			return broken{Store: s, revoke: func(r *refresh.RevokeRequest) { r.Except = refresh.FamilyID{} }}
+		},
+		breaks: "all but one",
+	},
+	"keeps one too few": {
+		store: func(s refresh.Store) refresh.Store {
+			return broken{Store: s, revoke: func(r *refresh.RevokeRequest) { r.KeepNewest = max(0, r.KeepNewest-1) }}
+		},
+		breaks: "all but the newest",
+	},
+	"forgets the reason": {
+		store: func(s refresh.Store) refresh.Store {
+			return broken{Store: s, revoke: func(r *refresh.RevokeRequest) { r.Reason = refresh.ReasonLogout }}
+		},
+		breaks: "revoked: gone, and the reason is told",
+	},
+	"never settles":      {store: func(s refresh.Store) refresh.Store { return unsettling{s} }, breaks: "a settled generation's predecessor is reuse, always"},
+	"settles whatever":   {store: func(s refresh.Store) refresh.Store { return eager{s} }, breaks: "settling another generation than the current one changes nothing"},
+	"lists oldest first": {store: func(s refresh.Store) refresh.Store { return reversed{s} }, breaks: "the list is newest login first and holds no dead ones"},
+	"returns bare context errors": {
+		store:  func(s refresh.Store) refresh.Store { return bare{s} },
+		breaks: "a context that has ended is ErrUnavailable",
+		quiet:  true,
+	},
+}
+
+// broken tampers with requests.
+type broken struct {
+	refresh.Store
+	start  func(*refresh.StartRequest)
+	rotate func(*refresh.Presentation)
+	revoke func(*refresh.RevokeRequest)
+}
+
+func (b broken) Start(ctx context.Context, r refresh.StartRequest) (refresh.StartResult, error) {
+	if b.start != nil {
+		b.start(&r)
+	}
+	return b.Store.Start(ctx, r)
+}
+
+func (b broken) Rotate(ctx context.Context, p refresh.Presentation) (refresh.Verdict, error) {
+	if b.rotate != nil {
+		b.rotate(&p)
+	}
+	return b.Store.Rotate(ctx, p)
+}
+
+func (b broken) Revoke(ctx context.Context, r refresh.RevokeRequest) ([]refresh.FamilyID, error) {
+	if b.revoke != nil {
+		b.revoke(&r)
+	}
+	return b.Store.Revoke(ctx, r)
+}
+
+type unsettling struct{ refresh.Store }
+
+func (unsettling) Settle(context.Context, refresh.SubjectKey, refresh.FamilyID, uint32) error {
+	return nil
+}
+
+type eager struct{ refresh.Store }
+
+func (e eager) Settle(ctx context.Context, subject refresh.SubjectKey, id refresh.FamilyID, _ uint32) error {
+	f, err := e.Find(ctx, subject, id, time.Now())
+	if err != nil {
+		return err
+	}
+	return e.Store.Settle(ctx, subject, id, f.Generation)
+}
+
+type reversed struct{ refresh.Store }
+
+func (r reversed) List(ctx context.Context, subject refresh.SubjectKey, now time.Time) ([]refresh.Family, error) {
+	list, err := r.Store.List(ctx, subject, now)
+	slices.Reverse(list)
+	return list, err
+}
+
+type bare struct{ refresh.Store }
+
+func (b bare) Find(ctx context.Context, subject refresh.SubjectKey, id refresh.FamilyID, now time.Time) (refresh.Family, error) {
+	if err := ctx.Err(); err != nil {
+		return refresh.Family{}, err
+	}
+	return b.Store.Find(ctx, subject, id, now)
+}
+
+// racy keeps the families that were rotated itself, without atomicity.
+type racy struct {
+	refresh.Store
+	mu      sync.Mutex
+	records map[refresh.FamilyID]refresh.Family
+}
+
+func (r *racy) Rotate(ctx context.Context, p refresh.Presentation) (refresh.Verdict, error) {
+	f, err := r.Find(ctx, p.Subject, p.Family, p.Now)
+	if err != nil || f.ID.IsZero() {
+		return refresh.Verdict{}, err
+	}
+	for range 100 {
+		runtime.Gosched()
+	}
+	v := refresh.Decide(&f, p)
+	if v.Changed {
+		r.mu.Lock()
+		r.records[p.Family] = v.Family
+		r.mu.Unlock()
+	}
+	return v, nil
+}
+
+func (r *racy) Find(ctx context.Context, subject refresh.SubjectKey, id refresh.FamilyID, now time.Time) (refresh.Family, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f, ok := r.records[id]; ok && f.Subject == subject {
+		return f, nil
+	}
+	return r.Store.Find(ctx, subject, id, now)
+}
