@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sessionkit/sessionkit/access"
+	"github.com/sessionkit/sessionkit/middleware"
+	"github.com/sessionkit/sessionkit/refresh"
+)
+
+// server is the part of the demo that the app talks to, with access tokens of
+// a second and a switch that loses the answers of refreshes.
+type server struct {
+	*httptest.Server
+	lose atomic.Int64
+}
+
+func newServer(t *testing.T) *server {
+	t.Helper()
+	keys, err := access.GenerateKeys(access.EdDSA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := access.NewKeyRing(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := access.New(access.Config{Issuer: "test", Audience: "test", Keys: ring, Lifetime: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := refresh.NewMemoryStore(refresh.MemoryConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sessions, err := refresh.New(refresh.Config{Access: tokens, Store: store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sessions.Close() })
+	auth, err := middleware.New(middleware.Config{Sessions: sessions})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := new(server)
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
+		var c struct{ Username, Password string }
+		if json.NewDecoder(r.Body).Decode(&c) != nil || c.Password != "wonderland" {
+			http.Error(w, "{}", http.StatusUnauthorized)
+			return
+		}
+		g, err := auth.Login(w, r, refresh.LoginParams{Subject: c.Username, Transport: refresh.Body})
+		if err != nil {
+			refresh.WriteError(w, err)
+			return
+		}
+		g.WriteJSON(w)
+	})
+	mux.Handle("GET /api/me", auth.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, _ := middleware.Session(r.Context())
+		json.NewEncoder(w).Encode(map[string]any{"subject": c.Subject, "generation": c.Generation})
+	})))
+	kit := auth.Handler("/auth")
+	mux.HandleFunc("/auth/", func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/refresh") && s.lose.Add(-1) >= 0 {
+			kit.ServeHTTP(httptest.NewRecorder(), r) // done, and never heard of
+			panic(http.ErrAbortHandler)
+		}
+		kit.ServeHTTP(w, r)
+	})
+	s.Server = httptest.NewServer(mux)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func command(t *testing.T, s *server, state string, args ...string) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	err := run(context.Background(), append([]string{"-server", s.URL, "-state", state}, args...), &out, &out)
+	return out.String(), err
+}
+
+func TestLifeOfAnApp(t *testing.T) {
+	s, state := newServer(t), filepath.Join(t.TempDir(), "state.json")
+	if _, err := command(t, s, state, "me"); !errors.Is(err, errSignedOut) {
+		t.Errorf("before signing in: %v", err)
+	}
+	if _, err := command(t, s, state, "login", "alice", "wrong"); !errors.Is(err, errSignedOut) {
+		t.Errorf("a wrong password: %v", err)
+	}
+	if _, err := command(t, s, state, "login", "alice", "wonderland"); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(state); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the file: %v, %v", info.Mode(), err)
+	}
+	if out, err := command(t, s, state, "me"); err != nil || !strings.Contains(out, `"alice"`) {
+		t.Errorf("me: %q, %v", out, err)
+	}
+	if out, err := command(t, s, state, "sessions"); err != nil || !strings.Contains(out, "SessionkitNative") {
+		t.Errorf("sessions: %q, %v", out, err)
+	}
+	if _, err := command(t, s, state, "logout"); err != nil {
+		t.Error(err)
+	}
+	if _, err := command(t, s, state, "me"); !errors.Is(err, errSignedOut) {
+		t.Errorf("after signing out: %v", err)
+	}
+	if _, err := command(t, s, state, "nonsense"); err == nil {
+		t.Error("an unknown command is no error")
+	}
+}
+
+func TestRenewsByItselfAlsoWhenAnswersAreLost(t *testing.T) {
+	s, state := newServer(t), filepath.Join(t.TempDir(), "state.json")
+	if _, err := command(t, s, state, "login", "alice", "wonderland"); err != nil {
+		t.Fatal(err)
+	}
+	s.lose.Store(2)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	app, err := openApp(s.URL, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for generation := 0.0; generation < 2; {
+		text, err := app.get(ctx, "/api/me")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var me map[string]any
+		json.Unmarshal(text, &me)
+		if g := me["generation"].(float64); g != generation && g != generation+1 {
+			t.Fatalf("generation %v follows %v", g, generation)
+		} else {
+			generation = g
+		}
+	}
+	if s.lose.Load() > 0 {
+		t.Error("no answer was lost")
+	}
+}
+
+func TestManyCallersRenewOnce(t *testing.T) {
+	s, state := newServer(t), filepath.Join(t.TempDir(), "state.json")
+	if _, err := command(t, s, state, "login", "alice", "wonderland"); err != nil {
+		t.Fatal(err)
+	}
+	app, err := openApp(s.URL, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app.state.ExpiresAt = time.Time{} // as if it had run out
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if text, err := app.get(context.Background(), "/api/me"); err != nil || !strings.Contains(string(text), `"generation":1`) {
+				t.Errorf("%s, %v", text, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestAnotherDeviceCannotUseTheTokens(t *testing.T) {
+	s, state := newServer(t), filepath.Join(t.TempDir(), "state.json")
+	if _, err := command(t, s, state, "login", "alice", "wonderland"); err != nil {
+		t.Fatal(err)
+	}
+	thief, err := openApp(s.URL, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	thief.state.DeviceID = "another"
+	if err := thief.renew(context.Background(), thief.state.AccessToken); !errors.Is(err, errSignedOut) {
+		t.Errorf("another device: %v", err)
+	}
+}
