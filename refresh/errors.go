@@ -62,6 +62,7 @@ type RefusedError struct {
 	Differs Components
 }
 
+// Error returns the sentinel's text, and why the family was revoked.
 func (e *RefusedError) Error() string {
 	if e.Reason != "" {
 		return e.Err.Error() + " (" + string(e.Reason) + ")"
