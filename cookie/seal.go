@@ -160,4 +160,3 @@ func (g gcm) Deserialize(sealed []byte, dst any) error {
 	*out = plain
 	return nil
 }
-
