@@ -406,11 +406,15 @@ func FuzzOpen(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, seed := range []string{good, "", "AAAA", good[1:], "MTc5NTQ0ODc1OHw="} {
-		f.Add(seed)
+	for _, seed := range []string{"", "AAAA", good[1:], "MTc5NTQ0ODc1OHw=", strings.Repeat("A", len(good))} {
+		f.Add(seed, 0, byte(0))
 	}
-	f.Fuzz(func(t *testing.T, value string) {
-		if plain, _, err := j.Open(cookie.Device, value); err == nil && (value != good || string(plain) != "device") {
+	f.Add("", 10, byte('A'))
+	f.Fuzz(func(t *testing.T, value string, at int, c byte) {
+		if value == "" && at >= 0 && at < len(good) {
+			value = good[:at] + string(c) + good[at+1:]
+		}
+		if plain, _, err := j.Open(cookie.Device, value); err == nil && value != good {
 			t.Errorf("forged %q opens as %q", value, plain)
 		}
 	})
