@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/cookie"
 	"github.com/sessionkit/sessionkit/internal/answer"
 	"github.com/sessionkit/sessionkit/internal/bearer"
@@ -197,10 +198,11 @@ func (s *Service) RefreshCookies(r *http.Request) (*Grant, error) {
 }
 
 // Logout ends every session whose tokens the request carries: by cookie, also
-// in an access token that has expired, or as a Bearer token. It deletes the
-// token cookies. A request without any is a success: there is nothing to end.
-// It fails with ErrCrossOrigin or ErrUnavailable; the cookies are then left
-// alone, so that the client can try again.
+// in an access token that has expired, or as a Bearer token; and the session
+// in its context. It deletes the token cookies. A request without any is a
+// success: there is nothing to end. It fails with ErrCrossOrigin or
+// ErrUnavailable; the cookies are then left alone, so that the client can try
+// again.
 func (s *Service) Logout(w http.ResponseWriter, r *http.Request) error {
 	if err := s.CheckOrigin(r); err != nil {
 		return err
@@ -231,8 +233,8 @@ type identity struct {
 	family  FamilyID
 }
 
-// presented returns the sessions of which the request carries a token. Tokens
-// that do not verify name nobody.
+// presented returns the sessions of which the request carries a token, and the
+// one in its context. Tokens that do not verify name nobody.
 func (s *Service) presented(r *http.Request) []identity {
 	var all []identity
 	add := func(id identity) {
@@ -248,6 +250,12 @@ func (s *Service) presented(r *http.Request) []identity {
 		if err != nil {
 			return
 		}
+		if id, err := ParseFamilyID(c.SessionID); err == nil {
+			add(identity{c.Subject, id})
+		}
+	}
+	// A guard may have taken the cookies out of the request.
+	if c, ok := access.FromContext(r.Context()); ok && s.Issued(c) {
 		if id, err := ParseFamilyID(c.SessionID); err == nil {
 			add(identity{c.Subject, id})
 		}

@@ -169,12 +169,12 @@ func New(cfg Config) (*Service, error) {
 	if cfg.RefuseAtLimit && cfg.MaxSessions == 0 {
 		return nil, errors.New("refresh: Config.RefuseAtLimit needs a limit: set MaxSessions")
 	}
-	if err := s.setClients(cfg); err != nil {
-		return nil, err
-	}
 	s.codec = newCodec(s.access.Keys(), s.access.Issuer())
 	if len(s.access.Keys().Secrets(s.codec.mac)) == 0 {
 		return nil, errors.New("refresh: the key ring of Config.Access holds no root secret: put 32 random bytes into access.Keys.Secrets")
+	}
+	if err := s.setClients(cfg); err != nil {
+		return nil, err
 	}
 	if s.events == nil {
 		s.events = noRecorder{}
