@@ -127,24 +127,22 @@ func (a *Auth) guard(next http.Handler, g guard) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Guards may be nested: the session is then known.
 		c, known := access.FromContext(r.Context())
+		known = known && a.sessions.Issued(c)
 		var grant *refresh.Grant
-		if !known || !a.sessions.Issued(c) {
-			var err error
-			if c, grant, err = a.authenticate(r); err != nil && !g.pass(err) {
-				a.refuse(w, r, refusalFor(err))
-				return
-			}
-			known = false
+		var err error
+		if !known {
+			c, grant, err = a.authenticate(r)
 		}
-		if c == nil {
-			a.run(next, w, r)
+		if err == nil && grant == nil && (g.live || a.whenStale && a.sessions.FeedStale()) {
+			err = a.sessions.Live(r.Context(), c)
+		}
+		if err != nil && !g.pass(err) {
+			a.refuse(w, r, refusalFor(err))
 			return
 		}
-		if grant == nil && (g.live || a.whenStale && a.sessions.FeedStale()) {
-			if err := a.sessions.Live(r.Context(), c); err != nil {
-				a.refuse(w, r, refusalFor(err))
-				return
-			}
+		if err != nil && !known {
+			a.run(next, w, r)
+			return
 		}
 		if g.allow != nil {
 			if no := g.allow(c); no != nil {
@@ -199,42 +197,47 @@ var errNoCredentials = errors.New("middleware: no credentials")
 
 // authenticate says who sent the request. grant is not nil when the session
 // was renewed. The error is errNoCredentials, or one of packages access,
-// bearer and refresh.
+// bearer and refresh, or that of the request's context.
 func (a *Auth) authenticate(r *http.Request) (*access.Claims, *refresh.Grant, error) {
 	text, present, err := bearer.Token(r)
-	if present {
-		if errors.Is(err, bearer.ErrScheme) {
-			return nil, nil, errNoCredentials
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		c, err := a.verify(r, text)
-		if errors.Is(err, access.ErrExpired) && a.outage > 0 {
-			c, err = a.sessions.VerifyInOutage(r.Context(), text, a.outage)
-		}
-		return c, nil, err
+	switch {
+	case errors.Is(err, bearer.ErrScheme):
+		return nil, nil, errNoCredentials
+	case err != nil:
+		return nil, nil, err
+	case !present:
+		return a.authenticateCookies(r)
 	}
+	c, err := a.verify(r, text)
+	if errors.Is(err, access.ErrExpired) && a.outage > 0 {
+		c, err = a.sessions.VerifyInOutage(r.Context(), text, a.outage)
+	}
+	return c, nil, err
+}
 
+func (a *Auth) authenticateCookies(r *http.Request) (*access.Claims, *refresh.Grant, error) {
 	failed := errNoCredentials
-	if text, err = a.cookies.Read(r, cookie.Access); err == nil {
-		var c *access.Claims
-		if c, err = a.verify(r, text); err == nil {
-			return c, nil, a.checkOrigin(r)
+	text, err := a.cookies.Read(r, cookie.Access)
+	if err == nil {
+		c, err := a.verify(r, text)
+		if err == nil {
+			if err := a.checkOrigin(r); err != nil {
+				return nil, nil, err
+			}
+			return c, nil, nil
 		}
 		failed = err
 	}
-	if !a.refreshes {
+	if _, err := a.cookies.Read(r, cookie.Refresh); !a.refreshes || errors.Is(err, cookie.ErrAbsent) {
 		return nil, nil, failed
 	}
-	// Before anything is renewed.
+	// Before anything is renewed. A request without cookies relies on none,
+	// wherever it comes from.
 	if err := a.checkOrigin(r); err != nil {
 		return nil, nil, err
 	}
 	g, err := a.sessions.RefreshCookies(r)
 	switch {
-	case errors.Is(err, http.ErrNoCookie):
-		return nil, nil, failed
 	case errors.Is(err, refresh.ErrUnavailable) && errors.Is(failed, access.ErrExpired) && a.outage > 0:
 		if c, e := a.sessions.VerifyInOutage(r.Context(), text, a.outage); e == nil {
 			return c, nil, nil
@@ -264,18 +267,27 @@ func (a *Auth) checkOrigin(r *http.Request) error {
 	return a.sessions.CheckOrigin(r)
 }
 
-// stripped returns the request without the kit's cookies.
+// stripped returns the request without the kit's cookies. All others stay as
+// they were sent, to the letter.
 func (a *Auth) stripped(r *http.Request) *http.Request {
-	r = r.Clone(r.Context())
-	kept := r.CookiesNamed("")
-	for _, c := range r.Cookies() {
-		if c.Name != a.cookies.Name(cookie.Access) && c.Name != a.cookies.Name(cookie.Refresh) && c.Name != a.cookies.Name(cookie.Device) {
-			kept = append(kept, c)
+	kept := make([]string, 0, 1)
+	for _, line := range r.Header["Cookie"] {
+		var pairs []string
+		for pair := range strings.SplitSeq(line, ";") {
+			name, _, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
+			if name != a.cookies.Name(cookie.Access) && name != a.cookies.Name(cookie.Refresh) && name != a.cookies.Name(cookie.Device) {
+				pairs = append(pairs, strings.Trim(pair, " \t"))
+			}
+		}
+		if len(pairs) > 0 {
+			kept = append(kept, strings.Join(pairs, "; "))
 		}
 	}
-	r.Header.Del("Cookie")
-	for _, c := range kept {
-		r.AddCookie(c)
+	r = r.WithContext(r.Context())
+	r.Header = r.Header.Clone()
+	delete(r.Header, "Cookie")
+	if len(kept) > 0 {
+		r.Header["Cookie"] = kept
 	}
 	return r
 }

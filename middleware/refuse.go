@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -36,6 +37,10 @@ func refusalFor(err error) *refusal {
 		return &refusal{status: http.StatusBadRequest, code: "invalid_request", description: "The access token was sent more than once."}
 	case errors.Is(err, refresh.ErrCrossOrigin), errors.Is(err, refresh.ErrUnavailable):
 		return &refusal{err: err}
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		// The request's own time ran out while its session was being renewed:
+		// that says nothing about the session.
+		return &refusal{err: refresh.ErrUnavailable}
 	}
 	// Whatever else is wrong with a token looks alike: expired, revoked,
 	// forged, of a refused session.
@@ -134,7 +139,8 @@ func isScope(s string) bool {
 // A StepUp says how the user must have signed in (RFC 9470).
 type StepUp struct {
 	// MaxAge is how long ago at most. 0: any time. Refreshing a session does
-	// not make its sign-in younger; signing in again does.
+	// not make its sign-in younger; signing in again does. What is negative is
+	// never met.
 	MaxAge time.Duration
 	// ACR are the acceptable authentication contexts. Empty: any.
 	ACR []string
@@ -150,11 +156,11 @@ func (a *Auth) RequireStepUp(s StepUp) func(http.Handler) http.Handler {
 	if len(acr) > 0 {
 		no.attributes += fmt.Sprintf(", acr_values=\"%s\"", strings.Join(acr, " "))
 	}
-	if s.MaxAge > 0 {
-		no.attributes += fmt.Sprintf(", max_age=\"%s\"", strconv.FormatInt(int64(s.MaxAge/time.Second), 10))
+	if s.MaxAge != 0 {
+		no.attributes += fmt.Sprintf(", max_age=\"%s\"", strconv.FormatInt(int64(max(0, s.MaxAge)/time.Second), 10))
 	}
 	return a.allow(func(c *access.Claims) *refusal {
-		if s.MaxAge > 0 && (c.AuthTime.IsZero() || a.sessions.Now().Sub(c.AuthTime) > s.MaxAge) {
+		if s.MaxAge != 0 && (c.AuthTime.IsZero() || a.sessions.Now().Sub(c.AuthTime) > s.MaxAge) {
 			return no
 		}
 		if len(s.ACR) > 0 && !slices.Contains(acr, c.ACR) {
