@@ -3,6 +3,7 @@ package access
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,17 +14,30 @@ import (
 // Only verified tokens enter, so whoever has none can neither fill nor flush
 // it. Each entry names the ring that it was verified against; with another
 // ring it is no hit. The caller checks the expiry.
+//
+// The bounds are kept over all shards: a shard of its own bound would lose
+// entries while others have room, since tokens never spread quite evenly.
+// They are exceeded by at most one entry for each token that is being added.
 type cache struct {
-	shard    [cacheShards]cacheShard
-	perShard int
+	maxEntries, maxBytes int64
+	entries, bytes       atomic.Int64
+	hand                 atomic.Uint32 // the shard that gives room next
+	shard                [cacheShards]cacheShard
 }
 
-const cacheShards = 64
+const (
+	cacheShards = 64
+	// entryBytes is what an entry takes besides the token and its payload:
+	// claims, their lists, the mark, and its place in the map.
+	entryBytes = 1 << 10
+	// boundBytes is what Config.CacheEntries allows for each of them.
+	boundBytes = 4 << 10
+)
 
 type cacheShard struct {
-	mu      sync.RWMutex
-	entries map[string]cacheEntry
-	_       [64]byte // neighbours' locks on other cache lines
+	mu     sync.RWMutex
+	tokens map[string]cacheEntry
+	_      [64]byte // neighbours' locks on other cache lines
 }
 
 type cacheEntry struct {
@@ -32,9 +46,9 @@ type cacheEntry struct {
 }
 
 func newCache(entries int) *cache {
-	c := &cache{perShard: max(1, entries/cacheShards)}
+	c := &cache{maxEntries: int64(entries), maxBytes: int64(entries) * boundBytes}
 	for i := range c.shard {
-		c.shard[i].entries = make(map[string]cacheEntry)
+		c.shard[i].tokens = make(map[string]cacheEntry)
 	}
 	return c
 }
@@ -56,7 +70,7 @@ func (c *cache) get(token string, ring *ringState) *Claims {
 	}
 	s := c.of(token)
 	s.mu.RLock()
-	e := s.entries[token]
+	e := s.tokens[token]
 	s.mu.RUnlock()
 	if e.ring != ring {
 		return nil
@@ -72,28 +86,49 @@ func (c *cache) put(token string, ring *ringState, claims *Claims, now time.Time
 	}
 	s := c.of(token)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if e, ok := s.entries[token]; ok && e.ring == ring {
-		return e.claims
+	known, ok := s.tokens[token]
+	if ok && known.ring == ring {
+		s.mu.Unlock()
+		return known.claims
 	}
-	if len(s.entries) >= c.perShard {
-		s.evict(now)
+	if !ok {
+		token = strings.Clone(token) // a part of the request's header, of which only it is kept
+		c.entries.Add(1)
+		c.bytes.Add(size(token, claims))
 	}
-	// The token is part of a request's header; only the token is kept.
-	s.entries[strings.Clone(token)] = cacheEntry{claims, ring}
+	s.tokens[token] = cacheEntry{claims, ring}
+	s.mu.Unlock()
+	c.shrink(ring, now)
 	return claims
 }
 
-// evict makes room by looking at a few entries in Go's random order of maps:
-// all of them that have expired go, or else the one that expires first.
-func (s *cacheShard) evict(now time.Time) {
+// size is what an entry counts for. The same token has the same payload, so
+// it does not change when an entry is replaced.
+func size(token string, claims *Claims) int64 {
+	return int64(len(token) + len(claims.payload) + entryBytes)
+}
+
+// shrink makes room until the bounds hold, from one shard after the other.
+func (c *cache) shrink(ring *ringState, now time.Time) {
+	for c.entries.Load() > c.maxEntries || c.bytes.Load() > c.maxBytes {
+		s := &c.shard[c.hand.Add(1)%cacheShards]
+		s.mu.Lock()
+		c.evict(s, ring, now)
+		s.mu.Unlock()
+	}
+}
+
+// evict looks at a few of the shard's entries in Go's random order of maps:
+// all of them that have expired, or were verified against a ring that was
+// replaced, go, or else the one that expires first.
+func (c *cache) evict(s *cacheShard, ring *ringState, now time.Time) {
 	const look = 8
 	var victim string
 	var soonest time.Time
 	looked, gone := 0, false
-	for token, e := range s.entries {
-		if !now.Before(e.claims.ExpiresAt) {
-			delete(s.entries, token)
+	for token, e := range s.tokens {
+		if e.ring != ring || !now.Before(e.claims.ExpiresAt) {
+			c.remove(s, token)
 			gone = true
 		} else if victim == "" || e.claims.ExpiresAt.Before(soonest) {
 			victim, soonest = token, e.claims.ExpiresAt
@@ -102,7 +137,13 @@ func (s *cacheShard) evict(now time.Time) {
 			break
 		}
 	}
-	if !gone {
-		delete(s.entries, victim)
+	if !gone && victim != "" {
+		c.remove(s, victim)
 	}
+}
+
+func (c *cache) remove(s *cacheShard, token string) {
+	c.entries.Add(-1)
+	c.bytes.Add(-size(token, s.tokens[token].claims))
+	delete(s.tokens, token)
 }

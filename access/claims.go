@@ -43,7 +43,7 @@ type Claims struct {
 	// members of the token. Decode reads them back.
 	Custom any
 
-	payload []byte
+	payload string // the token's JSON
 	marked  *atomic.Bool
 }
 
@@ -51,7 +51,7 @@ type Claims struct {
 // encoding/json. It fails with ErrClaims when they do not fit, and for claims
 // that come from neither Verify nor Issue.
 func (c *Claims) Decode(v any) error {
-	if json.Unmarshal(c.payload, v) != nil {
+	if json.Unmarshal([]byte(c.payload), v) != nil {
 		return ErrClaims
 	}
 	return nil
@@ -63,9 +63,11 @@ func (c *Claims) HasScope(scope string) bool { return slices.Contains(c.Scopes, 
 // HasRole reports whether the token has exactly this role.
 func (c *Claims) HasRole(role string) bool { return slices.Contains(c.Roles, role) }
 
-// Mark reports true the first time that it is called for a token, for work to
-// be done once per token and process. A token that has fallen out of the cache
-// counts as new.
+// Mark reports true the first time that it is called for a token that Verify
+// or Issue returned, for work to be done about once per token and process: one
+// that has fallen out of the cache, or is not cached at all, counts as new. It
+// is safe for concurrent use. For claims of VerifyExpired, and for those that
+// an app made itself, it is always false.
 func (c *Claims) Mark() bool { return c.marked != nil && c.marked.CompareAndSwap(false, true) }
 
 // registered are the members that this package reads and writes. No other
@@ -79,10 +81,10 @@ var registered = [...]string{
 // isRegistered reports whether a member is one of the registered, and clashes
 // whether it is only spelt like one in another case.
 func isRegistered(name string) (exact, clashes bool) {
+	if slices.Contains(registered[:], name) {
+		return true, false
+	}
 	for _, r := range registered {
-		if name == r {
-			return true, false
-		}
 		// Letters that fold to ASCII are longer in UTF-8, hence no test of length.
 		if strings.EqualFold(name, r) {
 			return false, true

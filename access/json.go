@@ -3,6 +3,7 @@ package access
 import (
 	"errors"
 	"slices"
+	"strings"
 )
 
 // errJSON: not one JSON object with distinct members.
@@ -16,7 +17,7 @@ const maxDepth = 32
 // encoding/json would take the last of two members of one name, and "EXP" for
 // "exp"; here a name that comes twice is an error. The error is errJSON or
 // what visit returned.
-func scanObject(text []byte, visit func(name string, raw []byte) error) error {
+func scanObject(text string, visit func(name, raw string) error) error {
 	text = skipSpace(text)
 	if len(text) == 0 || text[0] != '{' {
 		return errJSON
@@ -66,14 +67,14 @@ func scanObject(text []byte, visit func(name string, raw []byte) error) error {
 // maxMembers keeps the search for repeated names short.
 const maxMembers = 200
 
-func atEnd(text []byte) error {
+func atEnd(text string) error {
 	if len(skipSpace(text)) != 0 {
 		return errJSON
 	}
 	return nil
 }
 
-func skipSpace(text []byte) []byte {
+func skipSpace(text string) string {
 	for len(text) > 0 && (text[0] == ' ' || text[0] == '\t' || text[0] == '\n' || text[0] == '\r') {
 		text = text[1:]
 	}
@@ -81,7 +82,7 @@ func skipSpace(text []byte) []byte {
 }
 
 // valueLength returns the length of the JSON value that text begins with, or 0.
-func valueLength(text []byte, depth int) int {
+func valueLength(text string, depth int) int {
 	if len(text) == 0 || depth > maxDepth {
 		return 0
 	}
@@ -100,15 +101,15 @@ func valueLength(text []byte, depth int) int {
 	return numberLength(text)
 }
 
-func literalLength(text []byte, literal string) int {
-	if len(text) >= len(literal) && string(text[:len(literal)]) == literal {
+func literalLength(text, literal string) int {
+	if strings.HasPrefix(text, literal) {
 		return len(literal)
 	}
 	return 0
 }
 
 // compositeLength measures an object or array.
-func compositeLength(text []byte, depth int) int {
+func compositeLength(text string, depth int) int {
 	object := text[0] == '{'
 	end := byte(']')
 	if object {
@@ -147,7 +148,7 @@ func compositeLength(text []byte, depth int) int {
 	}
 }
 
-func stringLength(text []byte) int {
+func stringLength(text string) int {
 	if len(text) < 2 || text[0] != '"' {
 		return 0
 	}
@@ -168,7 +169,7 @@ func stringLength(text []byte) int {
 	return 0
 }
 
-func escapeLength(text []byte) int {
+func escapeLength(text string) int {
 	if len(text) < 2 {
 		return 0
 	}
@@ -190,7 +191,7 @@ func escapeLength(text []byte) int {
 }
 
 // numberLength follows the grammar of RFC 8259 section 6.
-func numberLength(text []byte) int {
+func numberLength(text string) int {
 	i := 0
 	digits := func() int {
 		start := i

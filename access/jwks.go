@@ -38,7 +38,11 @@ func (r *KeyRing) jwks() ([]byte, error) {
 	set := struct {
 		Keys []map[string]string `json:"keys"`
 	}{Keys: []map[string]string{}}
-	for _, k := range r.state.Load().order {
+	var order []*Key
+	if s := r.state.Load(); s != nil {
+		order = s.order
+	}
+	for _, k := range order {
 		if k.alg == HS256 {
 			continue
 		}

@@ -12,23 +12,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
 	"slices"
 
 	"github.com/golang-jwt/jwt/v5"
-)
-
-// An Algorithm signs access tokens (RFC 7518, RFC 8037).
-type Algorithm string
-
-const (
-	EdDSA Algorithm = "EdDSA" // Ed25519: the default; small, fast, nothing to get wrong
-	ES256 Algorithm = "ES256" // ECDSA with P-256
-	PS256 Algorithm = "PS256" // RSASSA-PSS
-	HS256 Algorithm = "HS256" // HMAC: whoever can verify can also sign
-	// RS256 is RSASSA-PKCS1-v1_5, for peers that know nothing better. OWASP
-	// ASVS 5.0 Appendix C disallows it, so it is used only when it is named.
-	RS256 Algorithm = "RS256"
 )
 
 const (
@@ -38,7 +26,8 @@ const (
 )
 
 // A Key signs or verifies, with exactly one algorithm (RFC 8725 section 3.1).
-// It is immutable.
+// It is immutable, as long as nobody changes a *ecdsa.PrivateKey or
+// *rsa.PrivateKey that it was made of.
 type Key struct {
 	alg    Algorithm
 	id     string
@@ -48,129 +37,118 @@ type Key struct {
 	header string // the encoded JWS header of its tokens
 }
 
-// GenerateKey returns a new key from crypto/rand. It fails for an algorithm
-// that is not one of the constants.
+// GenerateKey returns a new key from crypto/rand: 32 bytes for HS256, 3072
+// bits for RSA. It fails for an algorithm that is not one of the constants.
 func GenerateKey(alg Algorithm) (*Key, error) {
+	var material any
+	var err error
 	switch alg {
 	case EdDSA:
-		_, k, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil {
-			return nil, err
-		}
-		return NewKey(alg, k)
+		_, material, err = ed25519.GenerateKey(rand.Reader)
 	case ES256:
-		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			return nil, err
-		}
-		return NewKey(alg, k)
+		material, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	case PS256, RS256:
-		k, err := rsa.GenerateKey(rand.Reader, newRSABits)
-		if err != nil {
-			return nil, err
-		}
-		return NewKey(alg, k)
+		material, err = rsa.GenerateKey(rand.Reader, newRSABits)
 	case HS256:
-		k := make([]byte, minHMACKey)
-		rand.Read(k)
-		return NewKey(alg, k)
+		secret := make([]byte, minHMACKey)
+		_, err = rand.Read(secret)
+		material = secret
 	}
-	return nil, unknownAlgorithm(alg)
-}
-
-func unknownAlgorithm(alg Algorithm) error {
-	return fmt.Errorf("access: unknown algorithm %q: use EdDSA, ES256, PS256, HS256 or RS256", alg)
+	if err != nil {
+		return nil, fmt.Errorf("access: making a key: %w", err)
+	}
+	return NewKey(alg, material)
 }
 
 // NewKey returns a key of the given material: a private or public key of the
 // standard library, any crypto.Signer (a key that lives in an HSM or a key
 // service), or the bytes of an HMAC key. It refuses material that does not fit
-// the algorithm or is too weak for it.
+// the algorithm, is too weak for it, or whose private and public halves do not
+// belong together.
 func NewKey(alg Algorithm, material any) (*Key, error) {
-	k := &Key{alg: alg}
-	switch alg {
-	case EdDSA:
-		k.method = jwt.SigningMethodEdDSA
-	case ES256:
-		k.method = jwt.SigningMethodES256
-	case PS256:
-		// golang-jwt's own method verifies salts of any length.
-		k.method = &jwt.SigningMethodRSAPSS{
-			SigningMethodRSA: jwt.SigningMethodPS256.SigningMethodRSA,
-			Options:          &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash},
-		}
-	case RS256:
-		k.method = jwt.SigningMethodRS256
-	case HS256:
-		k.method = jwt.SigningMethodHS256
-	default:
-		return nil, unknownAlgorithm(alg)
-	}
-	if err := k.set(material); err != nil {
+	method, err := alg.method()
+	if err != nil {
 		return nil, err
 	}
-	if k.signer != nil || alg != HS256 {
-		k.header = encodeHeader(alg, k.id)
+	k := &Key{alg: alg, method: method}
+	if alg == HS256 {
+		err = k.setSecret(material)
+	} else {
+		err = k.setPair(material)
 	}
+	if err != nil {
+		return nil, err
+	}
+	k.header = encodeHeader(alg, k.id)
 	return k, nil
 }
 
-func (k *Key) set(material any) error {
-	if secret, ok := material.([]byte); ok || k.alg == HS256 {
-		if !ok || k.alg != HS256 {
-			return fmt.Errorf("access: a key for %s: want %s", k.alg, wanted(k.alg))
-		}
-		if err := checkSecret(secret); err != nil {
-			return err
-		}
-		secret = slices.Clone(secret)
-		k.public, k.signer = secret, secret
-		sum := sha256.Sum256(append([]byte("sessionkit key id "), secret...))
-		k.id = base64.RawURLEncoding.EncodeToString(sum[:16])
-		return nil
+func (k *Key) setSecret(material any) error {
+	secret, ok := material.([]byte)
+	if !ok {
+		return mismatch(k.alg)
 	}
-	public := material
-	if signer, ok := material.(crypto.Signer); ok {
-		k.signer, public = signer, signer.Public()
+	if err := checkSecret(secret); err != nil {
+		return err
 	}
+	secret = slices.Clone(secret)
+	k.public, k.signer = secret, secret
+	// One way, and under a name of its own, so that the id tells nothing that
+	// a token does not.
+	sum := sha256.Sum256(append([]byte("sessionkit key id "), secret...))
+	k.id = base64.RawURLEncoding.EncodeToString(sum[:16])
+	return nil
+}
+
+func (k *Key) setPair(material any) error {
+	signer, public, inMemory := halves(material)
 	jwk, err := publicJWK(k.alg, public)
 	if err != nil {
 		return err
 	}
-	k.public, k.id = public, thumbprint(jwk)
+	k.signer, k.public, k.id = signer, public, thumbprint(jwk)
+	if !inMemory {
+		return nil // asking an HSM costs money and needs a network
+	}
+	const probe = "sessionkit key check"
+	if sig, err := k.sign(probe); err != nil || k.method.Verify(probe, sig, k.public) != nil {
+		return mismatch(k.alg)
+	}
 	return nil
 }
 
-func wanted(alg Algorithm) string {
-	switch alg {
-	case EdDSA:
-		return "an Ed25519 key"
-	case ES256:
-		return "an ECDSA key on P-256"
-	case HS256:
-		return "at least 32 random bytes"
-	}
-	return "an RSA key of at least 2048 bits"
-}
-
-// checkSecret refuses what cannot be random.
-func checkSecret(secret []byte) error {
-	if len(secret) < minHMACKey {
-		return fmt.Errorf("access: a secret of %d bytes is too short: use at least %d random bytes", len(secret), minHMACKey)
-	}
-	var seen [256]bool
-	distinct := 0
-	for _, b := range secret {
-		if !seen[b] {
-			seen[b] = true
-			distinct++
+// halves returns what signs and what verifies. Both are nil for a private key
+// that the standard library would panic on.
+func halves(material any) (signer, public any, inMemory bool) {
+	switch p := material.(type) {
+	case *ed25519.PrivateKey:
+		if p != nil {
+			return halves(*p)
 		}
+	case ed25519.PrivateKey:
+		if len(p) == ed25519.PrivateKeySize {
+			return slices.Clone(p), p.Public(), true
+		}
+	case *ecdsa.PrivateKey:
+		if p != nil && p.D != nil {
+			return p, &p.PublicKey, true
+		}
+	case *rsa.PrivateKey:
+		if p != nil && p.Validate() == nil {
+			return p, &p.PublicKey, true
+		}
+	case ed25519.PublicKey:
+		return nil, slices.Clone(p), false
+	case crypto.Signer:
+		return p, p.Public(), false
+	default:
+		return nil, material, false
 	}
-	// 32 random bytes have fewer than 16 different values less than once in 2^60.
-	if distinct < 16 {
-		return errors.New("access: a secret repeats a few bytes: use at least 32 random bytes")
-	}
-	return nil
+	return nil, nil, false
+}
+
+func mismatch(alg Algorithm) error {
+	return fmt.Errorf("access: a key for %s: want %s", alg, alg.material())
 }
 
 // ID is the key's name in tokens ("kid") and in the JWK set: the RFC 7638
@@ -187,29 +165,31 @@ func (k *Key) CanSign() bool { return k.signer != nil }
 // of (RFC 7638 section 3.2, RFC 8037 appendix A.3).
 func publicJWK(alg Algorithm, public any) (map[string]string, error) {
 	b64 := base64.RawURLEncoding.EncodeToString
-	mismatch := fmt.Errorf("access: a key for %s: want %s", alg, wanted(alg))
 	switch p := public.(type) {
 	case ed25519.PublicKey:
-		if alg != EdDSA || len(p) != ed25519.PublicKeySize {
-			return nil, mismatch
+		if alg == EdDSA && len(p) == ed25519.PublicKeySize {
+			return map[string]string{"kty": "OKP", "crv": "Ed25519", "x": b64(p)}, nil
 		}
-		return map[string]string{"kty": "OKP", "crv": "Ed25519", "x": b64(p)}, nil
 	case *ecdsa.PublicKey:
-		if alg != ES256 || p == nil || p.Curve != elliptic.P256() {
-			return nil, mismatch
+		if alg != ES256 || p == nil || p.Curve != elliptic.P256() || p.X == nil || p.Y == nil {
+			break
 		}
-		point, err := p.Bytes() // fails for a point that is not on the curve
-		if err != nil || len(point) != 65 {
-			return nil, mismatch
+		// Fails for a point that is not on the curve (RFC 8725 section 3.4).
+		if point, err := p.Bytes(); err == nil && len(point) == 65 {
+			return map[string]string{"kty": "EC", "crv": "P-256", "x": b64(point[1:33]), "y": b64(point[33:])}, nil
 		}
-		return map[string]string{"kty": "EC", "crv": "P-256", "x": b64(point[1:33]), "y": b64(point[33:])}, nil
 	case *rsa.PublicKey:
-		if alg != PS256 && alg != RS256 || p == nil || p.N == nil || p.N.BitLen() < minRSABits || p.E < 3 || p.E%2 == 0 {
-			return nil, mismatch
+		if (alg == PS256 || alg == RS256) && usableRSA(p) {
+			return map[string]string{"kty": "RSA", "n": b64(p.N.Bytes()), "e": b64(big.NewInt(int64(p.E)).Bytes())}, nil
 		}
-		return map[string]string{"kty": "RSA", "n": b64(p.N.Bytes()), "e": b64(big.NewInt(int64(p.E)).Bytes())}, nil
 	}
-	return nil, mismatch
+	return nil, mismatch(alg)
+}
+
+// usableRSA reports whether crypto/rsa will verify with the key.
+func usableRSA(p *rsa.PublicKey) bool {
+	return p != nil && p.N != nil && p.N.Sign() > 0 && p.N.BitLen() >= minRSABits && p.N.Bit(0) == 1 &&
+		p.E >= 3 && p.E%2 == 1 && int64(p.E) <= math.MaxInt32
 }
 
 func thumbprint(jwk map[string]string) string {

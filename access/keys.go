@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -47,7 +48,9 @@ func GenerateKeys(alg Algorithm) (Keys, error) {
 //	SESSIONKIT ROOT SECRET    raw bytes; the first is the newest
 //
 // Keys carry a header "Algorithm", which may be left out where the type of the
-// key leaves no choice (Ed25519, P-256). Other blocks are refused.
+// key leaves no choice (Ed25519, P-256, HMAC). Other blocks and headers are
+// refused, and so is text between blocks: it may be a block that is damaged,
+// and leaving that out could put another key in its place.
 const (
 	blockPrivate = "PRIVATE KEY"
 	blockPublic  = "PUBLIC KEY"
@@ -60,21 +63,11 @@ const (
 const maxKeysFile = 1 << 20
 
 // LoadKeys reads a keys file. It refuses one that others than its owner can
-// read, and one with keys that NewKey refuses.
+// read (on Windows nobody is asked), and one with keys that NewKey refuses.
 func LoadKeys(path string) (Keys, error) {
-	info, err := os.Stat(path)
+	text, err := readKeys(path)
 	if err != nil {
-		return Keys{}, fmt.Errorf("access: keys file: %w", err)
-	}
-	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		return Keys{}, fmt.Errorf("access: keys file %s has mode %04o, so that others can read it: chmod 600", path, info.Mode().Perm())
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxKeysFile {
-		return Keys{}, fmt.Errorf("access: keys file %s is no regular file of at most %d bytes", path, maxKeysFile)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return Keys{}, fmt.Errorf("access: keys file: %w", err)
+		return Keys{}, err
 	}
 	keys, err := parseKeys(text)
 	if err != nil {
@@ -83,15 +76,53 @@ func LoadKeys(path string) (Keys, error) {
 	return keys, nil
 }
 
+func readKeys(path string) ([]byte, error) {
+	// Opening what is no regular file may wait for ever.
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("access: keys file %s is not a regular file", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("access: keys file: %w", err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("access: keys file: %w", err)
+	}
+	defer f.Close()
+	// Of the file that is open, which a new name cannot change.
+	if info, err = f.Stat(); err != nil {
+		return nil, fmt.Errorf("access: keys file: %w", err)
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("access: keys file %s has mode %04o, so that others can use it: chmod 600 %[1]s", path, info.Mode().Perm())
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxKeysFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("access: keys file: %w", err)
+	}
+	if len(text) > maxKeysFile {
+		return nil, fmt.Errorf("access: keys file %s is larger than %d bytes", path, maxKeysFile)
+	}
+	return text, nil
+}
+
 func parseKeys(text []byte) (Keys, error) {
 	var keys Keys
 	for {
-		block, rest := pem.Decode(text)
-		if block == nil {
+		text = bytes.TrimSpace(text)
+		if len(text) == 0 {
 			break
+		}
+		block, rest := pem.Decode(text)
+		if block == nil || !alone(text[:len(text)-len(rest)]) {
+			return Keys{}, errors.New("there is a damaged block, or text that is no PEM block")
 		}
 		text = rest
 		if block.Type == blockSecret {
+			if len(block.Headers) != 0 {
+				return Keys{}, fmt.Errorf("a block %q has headers", block.Type)
+			}
 			if err := checkSecret(block.Bytes); err != nil {
 				return Keys{}, err
 			}
@@ -108,17 +139,25 @@ func parseKeys(text []byte) (Keys, error) {
 			keys.Verifying = append(keys.Verifying, k)
 		}
 	}
-	if len(bytes.TrimSpace(text)) != 0 {
-		return Keys{}, errors.New("there is something after the last PEM block, or a damaged block")
-	}
 	if keys.Signing == nil || !keys.Signing.CanSign() {
 		return Keys{}, errors.New("its first key cannot sign: put a private key first")
 	}
 	return keys, nil
 }
 
+// alone reports whether what pem.Decode read is one block and nothing else;
+// it skips what it cannot read.
+func alone(text []byte) bool {
+	begin := []byte("-----BEGIN ")
+	return bytes.HasPrefix(text, begin) && bytes.Count(text, begin) == 1
+}
+
 func parseKey(block *pem.Block) (*Key, error) {
-	alg := Algorithm(block.Headers[algHeader])
+	name, named := block.Headers[algHeader]
+	if len(block.Headers) > 1 || len(block.Headers) == 1 && !named {
+		return nil, fmt.Errorf("a block %q has headers other than %s (an encrypted key?)", block.Type, algHeader)
+	}
+	alg := Algorithm(name)
 	var material any
 	var err error
 	switch block.Type {
@@ -132,7 +171,7 @@ func parseKey(block *pem.Block) (*Key, error) {
 			alg = HS256
 		}
 	default:
-		return nil, fmt.Errorf("unknown PEM block %.40q", block.Type)
+		return nil, fmt.Errorf("unknown PEM block %.40q: convert private keys with \"openssl pkcs8 -topk8 -nocrypt\"", block.Type)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("a block %q is damaged", block.Type)
@@ -183,7 +222,8 @@ func (k *Key) block() (*pem.Block, error) {
 }
 
 // Save writes the keys to a file that only its owner can read, replacing it
-// at once or not at all.
+// at once or not at all. It fails for keys that NewKeyRing refuses or that are
+// not in memory.
 func (k Keys) Save(path string) error {
 	temp, err := k.writeTemp(path)
 	if err != nil {
@@ -193,7 +233,18 @@ func (k Keys) Save(path string) error {
 	if err := os.Rename(temp, path); err != nil {
 		return fmt.Errorf("access: keys file: %w", err)
 	}
+	syncDir(path)
 	return nil
+}
+
+// syncDir makes a file's new name survive a crash: other keys after one would
+// sign everybody out. Where directories cannot be synced, nothing is lost but
+// that certainty.
+func syncDir(path string) {
+	if d, err := os.Open(filepath.Dir(path)); err == nil {
+		_ = d.Sync()
+		_ = d.Close()
+	}
 }
 
 // writeTemp writes the keys to a new file beside path.
@@ -225,35 +276,40 @@ func (k Keys) writeTemp(path string) (string, error) {
 
 // OpenKeys loads a keys file, or creates it with new keys if there is none.
 // Instances that start at the same time end up with the same keys. It fails
-// when the file's signing key is of another algorithm.
+// when the file's signing key is of another algorithm, and as LoadKeys does.
 func OpenKeys(path string, alg Algorithm) (Keys, error) {
 	keys, err := LoadKeys(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if keys, err = GenerateKeys(alg); err != nil {
-			return Keys{}, err
-		}
-		temp, err := keys.writeTemp(path)
-		if err != nil {
-			return Keys{}, err
-		}
-		defer os.Remove(temp)
-		// Unlike a rename, a link never replaces what another instance made.
-		if err = os.Link(temp, path); err == nil {
-			return keys, nil
-		}
-		if !errors.Is(err, fs.ErrExist) {
-			return Keys{}, fmt.Errorf("access: keys file: %w", err)
-		}
-		keys, err = LoadKeys(path)
-		if err != nil {
-			return Keys{}, err
-		}
+		keys, err = createKeys(path, alg)
 	}
 	if err != nil {
 		return Keys{}, err
 	}
 	if got := keys.Signing.Algorithm(); got != alg {
-		return Keys{}, fmt.Errorf("access: keys file %s signs with %s, not %s: use the right algorithm or another file", path, got, alg)
+		return Keys{}, fmt.Errorf("access: keys file %s signs with %s, not %.20q: use that algorithm, or another file", path, got, string(alg))
 	}
 	return keys, nil
+}
+
+// createKeys creates a keys file, or loads what another instance created.
+func createKeys(path string, alg Algorithm) (Keys, error) {
+	keys, err := GenerateKeys(alg)
+	if err != nil {
+		return Keys{}, err
+	}
+	temp, err := keys.writeTemp(path)
+	if err != nil {
+		return Keys{}, err
+	}
+	defer os.Remove(temp)
+	// Unlike a rename, a link never replaces what another instance made.
+	err = os.Link(temp, path)
+	switch {
+	case err == nil:
+		syncDir(path)
+		return keys, nil
+	case errors.Is(err, fs.ErrExist):
+		return LoadKeys(path)
+	}
+	return Keys{}, fmt.Errorf("access: keys file: %w", err)
 }

@@ -69,7 +69,7 @@ func parseHeader(segment string) (alg, kid string, err error) {
 		return "", "", ErrMalformed
 	}
 	var typ string
-	err = scanObject(text, func(name string, raw []byte) error {
+	err = scanObject(string(text), func(name, raw string) error {
 		var s *string
 		switch {
 		case name == "alg":
@@ -102,106 +102,138 @@ func parseHeader(segment string) (alg, kid string, err error) {
 	return alg, kid, nil
 }
 
+// A claimsReader takes the members of a payload into claims.
+type claimsReader struct {
+	claims              *Claims
+	issuedMS, expiresMS time.Duration
+	hasGeneration       bool
+}
+
 // parseClaims reads a payload: ErrMalformed for JSON that two readers could
 // understand differently, ErrClaims for claims that are missing or ill-typed.
 func parseClaims(body []byte) (*Claims, error) {
 	if !utf8.Valid(body) {
-		return nil, ErrMalformed
+		return nil, ErrMalformed // RFC 8725 section 3.7
 	}
-	c := &Claims{payload: body}
-	var issuedMS, expiresMS time.Duration
-	var hasGeneration bool
-	err := scanObject(body, func(name string, raw []byte) error {
-		exact, clashes := isRegistered(name)
-		if clashes {
-			return ErrMalformed
-		}
-		if !exact {
-			return nil
-		}
-		ok := true
-		switch name {
-		case "iss":
-			c.Issuer, ok = stringValue(raw)
-		case "sub":
-			c.Subject, ok = stringValue(raw)
-		case "aud":
-			c.Audience, ok = stringOrStrings(raw)
-		case "client_id":
-			c.ClientID, ok = stringValue(raw)
-		case "jti":
-			c.ID, ok = stringValue(raw)
-		case "sid":
-			c.SessionID, ok = stringValue(raw)
-		case "gen":
-			c.Generation, ok = integer(raw)
-			hasGeneration = true
-		case "exp":
-			c.ExpiresAt, ok = date(raw)
-		case "iat":
-			c.IssuedAt, ok = date(raw)
-		case "nbf":
-			c.NotBefore, ok = date(raw)
-		case "auth_time":
-			c.AuthTime, ok = date(raw)
-		case "session_exp":
-			c.SessionExpiresAt, ok = date(raw)
-		case "iat_ms":
-			issuedMS, ok = milliseconds(raw)
-		case "exp_ms":
-			expiresMS, ok = milliseconds(raw)
-		case "acr":
-			c.ACR, ok = stringValue(raw)
-		case "amr":
-			c.AMR, ok = stringsValue(raw)
-		case "roles":
-			c.Roles, ok = stringsValue(raw)
-		case "scope":
-			var scope string
-			scope, ok = stringValue(raw)
-			c.Scopes = strings.Fields(scope)
-		}
-		if !ok {
-			return ErrClaims
-		}
-		return nil
-	})
+	// One string, of which most claims are parts.
+	c := &Claims{payload: string(body)}
+	r := claimsReader{claims: c}
+	err := scanObject(c.payload, r.member)
 	switch {
 	case errors.Is(err, errJSON):
 		return nil, ErrMalformed
 	case err != nil:
 		return nil, err
-	case c.Issuer == "" || c.Subject == "" || len(c.Audience) == 0 || c.ID == "" || c.SessionID == "" || !hasGeneration:
+	// What RFC 9068 section 2.2 requires, and what a session cannot do without.
+	case c.Issuer == "" || c.Subject == "" || len(c.Audience) == 0 || c.ClientID == "" || c.ID == "":
 		return nil, ErrClaims
-	case c.IssuedAt.IsZero() || c.ExpiresAt.IsZero() || c.AuthTime.IsZero():
+	case c.IssuedAt.IsZero() || c.ExpiresAt.IsZero() || c.AuthTime.IsZero() || c.SessionID == "" || !r.hasGeneration:
 		return nil, ErrClaims
 	}
-	c.IssuedAt, c.ExpiresAt = c.IssuedAt.Add(issuedMS), c.ExpiresAt.Add(expiresMS)
+	c.IssuedAt, c.ExpiresAt = c.IssuedAt.Add(r.issuedMS), c.ExpiresAt.Add(r.expiresMS)
 	return c, nil
 }
 
+func (r *claimsReader) member(name, raw string) error {
+	exact, clashes := isRegistered(name)
+	if clashes {
+		return ErrMalformed
+	}
+	if !exact {
+		return nil
+	}
+	var ok bool
+	if s := r.claims.stringNamed(name); s != nil {
+		*s, ok = stringValue(raw)
+	} else if t := r.claims.timeNamed(name); t != nil {
+		*t, ok = date(raw)
+	} else {
+		ok = r.other(name, raw)
+	}
+	if !ok {
+		return ErrClaims
+	}
+	return nil
+}
+
+func (c *Claims) stringNamed(name string) *string {
+	switch name {
+	case "iss":
+		return &c.Issuer
+	case "sub":
+		return &c.Subject
+	case "client_id":
+		return &c.ClientID
+	case "jti":
+		return &c.ID
+	case "sid":
+		return &c.SessionID
+	case "acr":
+		return &c.ACR
+	}
+	return nil
+}
+
+func (c *Claims) timeNamed(name string) *time.Time {
+	switch name {
+	case "exp":
+		return &c.ExpiresAt
+	case "iat":
+		return &c.IssuedAt
+	case "nbf":
+		return &c.NotBefore
+	case "auth_time":
+		return &c.AuthTime
+	case "session_exp":
+		return &c.SessionExpiresAt
+	}
+	return nil
+}
+
+func (r *claimsReader) other(name, raw string) (ok bool) {
+	c := r.claims
+	switch name {
+	case "aud":
+		c.Audience, ok = stringOrStrings(raw)
+	case "gen":
+		c.Generation, ok = integer(raw)
+		r.hasGeneration = true
+	case "iat_ms":
+		r.issuedMS, ok = milliseconds(raw)
+	case "exp_ms":
+		r.expiresMS, ok = milliseconds(raw)
+	case "amr":
+		c.AMR, ok = stringsValue(raw)
+	case "roles":
+		c.Roles, ok = stringsValue(raw)
+	case "scope":
+		c.Scopes, ok = scopeValue(raw)
+	}
+	return ok
+}
+
 // date reads a NumericDate: a number, never a string (RFC 7519 section 2).
-// Fractions are allowed and cut off.
-func date(raw []byte) (time.Time, bool) {
-	whole, fraction, _ := strings.Cut(string(raw), ".")
-	n, ok := integer([]byte(whole))
+// Fractions are allowed and cut off; exponents are not.
+func date(raw string) (time.Time, bool) {
+	whole, fraction, _ := strings.Cut(raw, ".")
+	n, ok := integer(whole)
 	if !ok || n == 0 || n > maxDate || strings.Trim(fraction, "0123456789") != "" {
 		return time.Time{}, false
 	}
 	return time.Unix(int64(n), 0), true
 }
 
-func milliseconds(raw []byte) (time.Duration, bool) {
+func milliseconds(raw string) (time.Duration, bool) {
 	n, ok := integer(raw)
 	return time.Duration(n) * time.Millisecond, ok && n < 1000
 }
 
-func integer(raw []byte) (uint64, bool) {
-	n, err := strconv.ParseUint(string(raw), 10, 64)
+func integer(raw string) (uint64, bool) {
+	n, err := strconv.ParseUint(raw, 10, 64)
 	return n, err == nil && n <= maxInteger
 }
 
-func stringOrStrings(raw []byte) ([]string, bool) {
+func stringOrStrings(raw string) ([]string, bool) {
 	if raw[0] == '[' {
 		return stringsValue(raw)
 	}
@@ -209,7 +241,8 @@ func stringOrStrings(raw []byte) ([]string, bool) {
 	return []string{s}, ok && s != ""
 }
 
-func stringsValue(raw []byte) ([]string, bool) {
+// stringsValue reads an array of strings that scanObject found well-formed.
+func stringsValue(raw string) ([]string, bool) {
 	if raw[0] != '[' {
 		return nil, false
 	}
@@ -224,6 +257,9 @@ func stringsValue(raw []byte) ([]string, bool) {
 		if !ok {
 			return nil, false
 		}
+		if list == nil {
+			list = make([]string, 0, 1+strings.Count(rest[n:], ","))
+		}
 		list = append(list, s)
 		if rest = skipSpace(rest[n:]); rest[0] == ',' {
 			rest = rest[1:]
@@ -232,19 +268,39 @@ func stringsValue(raw []byte) ([]string, bool) {
 }
 
 // stringValue reads a JSON string that scanObject found well-formed.
-func stringValue(raw []byte) (string, bool) {
+func stringValue(raw string) (string, bool) {
 	if raw[0] != '"' {
 		return "", false
 	}
-	inner := raw[1 : len(raw)-1]
-	for _, c := range inner {
-		if c == '\\' {
-			var s string
-			if json.Unmarshal(raw, &s) != nil || strings.ContainsRune(s, utf8.RuneError) {
-				return "", false
-			}
-			return s, true
+	if strings.IndexByte(raw, '\\') < 0 {
+		return raw[1 : len(raw)-1], true
+	}
+	var s string
+	// Half a surrogate pair would become U+FFFD, and so would any other half.
+	if json.Unmarshal([]byte(raw), &s) != nil || strings.ContainsRune(s, utf8.RuneError) {
+		return "", false
+	}
+	return s, true
+}
+
+// scopeValue reads a list of scopes with single or more spaces between them.
+func scopeValue(raw string) ([]string, bool) {
+	s, ok := stringValue(raw)
+	for i := 0; ok && i < len(s); i++ {
+		ok = s[i] == ' ' || inScope(s[i])
+	}
+	return strings.Fields(s), ok
+}
+
+// isScope reports whether s is a scope-token (RFC 6749 section 3.3). Anything
+// else might come out of the list as two.
+func isScope(s string) bool {
+	for i := range len(s) {
+		if !inScope(s[i]) {
+			return false
 		}
 	}
-	return string(inner), true
+	return s != ""
 }
+
+func inScope(c byte) bool { return 0x21 <= c && c <= 0x7e && c != '"' && c != '\\' }

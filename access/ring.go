@@ -10,8 +10,9 @@ import (
 	"sync/atomic"
 )
 
-// A KeyRing holds the keys in use. It is safe for concurrent use, and can be
-// replaced while tokens are issued and verified.
+// A KeyRing holds the keys in use. Make it with NewKeyRing; the zero KeyRing
+// has none. It is safe for concurrent use, and can be replaced while tokens
+// are issued and verified.
 type KeyRing struct{ state atomic.Pointer[ringState] }
 
 // ringState is one immutable set of keys. Whatever is remembered about tokens
@@ -62,7 +63,8 @@ func (r *KeyRing) Replace(keys Keys) error {
 		if err := checkSecret(root); err != nil {
 			return err
 		}
-		id, err := hkdf.Key(sha256.New, root, nil, "sessionkit root secret id", 2)
+		// The salt keeps the public id apart from whatever a purpose derives.
+		id, err := hkdf.Key(sha256.New, root, []byte("sessionkit root secret id"), "", 2)
 		if err != nil {
 			return err
 		}
@@ -80,6 +82,9 @@ func (r *KeyRing) Replace(keys Keys) error {
 // is replaced, each call for a purpose returns the same slice.
 func (r *KeyRing) Secrets(purpose string) []Secret {
 	s := r.state.Load()
+	if s == nil {
+		return nil
+	}
 	if known, ok := s.derived.Load(purpose); ok {
 		return known.([]Secret)
 	}

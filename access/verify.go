@@ -31,16 +31,17 @@ func (t *Tokens) Verify(token string) (*Claims, error) {
 	return t.cache.put(token, ring, c, now), nil
 }
 
-// VerifyExpired is Verify for a token that may have expired, but not longer
-// ago than grace: to know whose session a logout ends. With a grace of 0 or
-// less no token passes.
+// VerifyExpired is Verify for a token that may have expired, but at most grace
+// ago: to know whose session a logout ends, or while sessions cannot be
+// renewed. With a grace of 0 or less it accepts what Verify accepts. It looks
+// nothing up in the cache and leaves nothing there.
 func (t *Tokens) VerifyExpired(token string, grace time.Duration) (*Claims, error) {
 	now := t.now()
 	c, err := t.verify(token, t.ring.state.Load(), now)
 	if err != nil {
 		return nil, err
 	}
-	if grace <= 0 || !now.Before(c.ExpiresAt.Add(grace)) {
+	if !now.Before(c.ExpiresAt) && (grace <= 0 || now.After(c.ExpiresAt.Add(grace))) {
 		return nil, ErrExpired
 	}
 	return c, nil
@@ -99,4 +100,3 @@ func (s *ringState) keyFor(header string) (*Key, error) {
 	}
 	return k, nil
 }
-

@@ -1,0 +1,6 @@
+//go:build race
+
+package access_test
+
+// The race detector allocates on its own account.
+const race = true

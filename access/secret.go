@@ -1,0 +1,59 @@
+package access
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+)
+
+// words are what people type where random bytes belong. By chance one of them
+// is in a random secret, in base64 and whatever its case, less than once in a
+// million times.
+var words = [...]string{"secret", "password", "changeme", "change-me", "change_me", "example", "letmein", "qwerty"}
+
+// checkSecret refuses what can be seen not to be random (RFC 8725 section
+// 3.5). It can't see that a secret is random.
+func checkSecret(secret []byte) error {
+	if len(secret) < minHMACKey {
+		return fmt.Errorf("access: a secret of %d bytes is too short: use at least %d random bytes", len(secret), minHMACKey)
+	}
+	if repeats(secret) {
+		return errors.New("access: a secret repeats itself: use at least 32 random bytes")
+	}
+	lower := bytes.ToLower(secret)
+	for _, w := range words {
+		if bytes.Contains(lower, []byte(w)) {
+			return errors.New("access: a secret holds a well-known word: use at least 32 random bytes")
+		}
+	}
+	return nil
+}
+
+// repeats reports whether a secret has few different bytes, goes round, or
+// counts. 32 random hexadecimal digits have fewer than 8 different ones less
+// than once in ten million times.
+func repeats(secret []byte) bool {
+	var seen [256]bool
+	distinct := 0
+	for _, b := range secret {
+		if !seen[b] {
+			seen[b] = true
+			distinct++
+		}
+	}
+	if distinct < 8 {
+		return true
+	}
+	for period := 1; period <= len(secret)/2; period++ {
+		if bytes.Equal(secret[period:], secret[:len(secret)-period]) {
+			return true
+		}
+	}
+	step := secret[1] - secret[0]
+	for i := 2; i < len(secret); i++ {
+		if secret[i]-secret[i-1] != step {
+			return false
+		}
+	}
+	return true
+}
