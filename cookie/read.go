@@ -18,10 +18,12 @@ func (j *Jar) Read(r *http.Request, n Name) (string, error) {
 			var pair string
 			pair, line, _ = strings.Cut(line, ";")
 			pair = strings.Trim(pair, " \t")
-			if len(pair) <= len(name) || pair[len(name)] != '=' || pair[:len(name)] != name {
+			// A name without "=" is a cookie with an empty value, as net/http
+			// reads it.
+			got, v, _ := strings.Cut(pair, "=")
+			if got != name {
 				continue
 			}
-			v := pair[len(name)+1:]
 			if found && v != value {
 				return "", ErrDuplicate
 			}

@@ -223,7 +223,7 @@ func LocalPath(s, fallback string) string {
 			return fallback
 		}
 	}
-	u, err := url.ParseRequestURI(s)
+	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil {
 		return fallback
 	}

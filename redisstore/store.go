@@ -116,7 +116,8 @@ func New(cfg Config) (*Store, error) {
 	}
 	switch c := s.client.(type) {
 	case *redis.Client:
-		s.honoursContext = c.Options().ContextTimeoutEnabled
+		// Looking for the primary by Sentinel takes its own time.
+		s.honoursContext = c.Options().ContextTimeoutEnabled && c.Options().Addr != "FailoverClient"
 	case *redis.ClusterClient:
 		s.honoursContext = c.Options().ContextTimeoutEnabled
 	}
