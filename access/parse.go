@@ -104,9 +104,9 @@ func parseHeader(segment string) (alg, kid string, err error) {
 
 // A claimsReader takes the members of a payload into claims.
 type claimsReader struct {
-	claims              *Claims
-	issuedMS, expiresMS time.Duration
-	hasGeneration       bool
+	claims                  *Claims
+	issuedRest, expiresRest time.Duration
+	hasGeneration           bool
 }
 
 // parseClaims reads a payload: ErrMalformed for JSON that two readers could
@@ -130,7 +130,7 @@ func parseClaims(body []byte) (*Claims, error) {
 	case c.IssuedAt.IsZero() || c.ExpiresAt.IsZero() || c.AuthTime.IsZero() || c.SessionID == "" || !r.hasGeneration:
 		return nil, ErrClaims
 	}
-	c.IssuedAt, c.ExpiresAt = c.IssuedAt.Add(r.issuedMS), c.ExpiresAt.Add(r.expiresMS)
+	c.IssuedAt, c.ExpiresAt = c.IssuedAt.Add(r.issuedRest), c.ExpiresAt.Add(r.expiresRest)
 	return c, nil
 }
 
@@ -199,9 +199,9 @@ func (r *claimsReader) other(name, raw string) (ok bool) {
 		c.Generation, ok = integer(raw)
 		r.hasGeneration = true
 	case "iat_ms":
-		r.issuedMS, ok = milliseconds(raw)
+		r.issuedRest, ok = milliseconds(raw)
 	case "exp_ms":
-		r.expiresMS, ok = milliseconds(raw)
+		r.expiresRest, ok = milliseconds(raw)
 	case "amr":
 		c.AMR, ok = stringsValue(raw)
 	case "roles":

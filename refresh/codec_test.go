@@ -116,7 +116,8 @@ func TestATokenHasOneSuccessor(t *testing.T) {
 		return next
 	}
 	a := newToken(t, ring, "alice", 0)
-	if successor(a) != successor(a) || successor(a) == a || successor(successor(a)) == successor(a) {
+	next, again := successor(a), successor(a)
+	if next != again || next == a || successor(successor(a)) == successor(a) {
 		t.Error("the chain is not one of distinct tokens")
 	}
 	if successor(newToken(t, ring, "alice", 1)) == successor(a) {
