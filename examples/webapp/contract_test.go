@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -476,10 +477,19 @@ func TestLogout(t *testing.T) {
 	bob.want(200, "", "GET", "/api/me", "")
 }
 
+// nextMillisecond waits until a login is newer than the one before: which of
+// two in one millisecond is the older, nobody can say.
+func nextMillisecond() {
+	for began := time.Now().UnixMilli(); time.Now().UnixMilli() == began; {
+		runtime.Gosched()
+	}
+}
+
 func TestSessionsList(t *testing.T) {
 	base := serveDemo(t)
 	b := newBrowser(t, base)
 	b.signIn("alice", "wonderland")
+	nextMillisecond()
 	phone := newBrowser(t, base)
 	phone.header.Set("User-Agent", "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1")
 	phone.signIn("alice", "wonderland")
@@ -622,6 +632,7 @@ func TestLifetimesAndLimits(t *testing.T) {
 	if b.cookies["access"] == "" || b.cookies["refresh"] == "" || b.cookies["device"] == "" {
 		t.Errorf("cookies %v", b.cookies)
 	}
+	nextMillisecond()
 	second := newBrowser(t, base)
 	second.signIn("alice", "wonderland")
 	b.want(401, "", "GET", "/api/me", "")
