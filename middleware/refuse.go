@@ -98,10 +98,13 @@ func (a *Auth) forbid(w http.ResponseWriter, r *http.Request, c *access.Claims, 
 // RequireRole demands a session with at least one of the roles. Others get
 // 403 insufficient_scope. It includes RequireAuth.
 func (a *Auth) RequireRole(roles ...string) func(http.Handler) http.Handler {
+	roles = slices.Clone(roles)
 	no := &refusal{status: http.StatusForbidden, code: "insufficient_scope", description: "The session lacks the role."}
 	return a.allow(func(c *access.Claims) *refusal {
-		if slices.ContainsFunc(roles, c.HasRole) {
-			return nil
+		for _, role := range roles {
+			if c.HasRole(role) {
+				return nil
+			}
 		}
 		return no
 	})
@@ -112,6 +115,7 @@ func (a *Auth) RequireRole(roles ...string) func(http.Handler) http.Handler {
 // RequireAuth. Names outside the grammar of RFC 6749 section 3.3 are never
 // granted.
 func (a *Auth) RequireScope(scopes ...string) func(http.Handler) http.Handler {
+	scopes = slices.Clone(scopes)
 	no := &refusal{status: http.StatusForbidden, code: "insufficient_scope", description: "The session lacks the scope."}
 	if !slices.ContainsFunc(scopes, func(s string) bool { return !isScope(s) }) {
 		no.attributes = fmt.Sprintf(", scope=\"%s\"", strings.Join(scopes, " "))

@@ -4,6 +4,7 @@ go 1.25.2
 
 require (
 	github.com/alicebob/miniredis/v2 v2.40.0
+	github.com/go-chi/chi/v5 v5.5.0
 	github.com/redis/go-redis/v9 v9.22.0
 	github.com/sessionkit/sessionkit v0.0.0
 	pgregory.net/rapid v1.3.0
