@@ -31,27 +31,24 @@ const rememberReplicas = 5 * time.Second
 // runDurably is run, followed by WAIT on the same connection and in the same
 // round trip. A replica that does not confirm in time is logged: the write is
 // done, it is only not certain to survive this server.
-func (s *Store) runDurably(ctx context.Context, script *redis.Script, key string, args ...any) (reply any, err error) {
+func (s *Store) runDurably(ctx context.Context, script *redis.Script, key string, args ...any) (any, error) {
 	if s.wait.want < 0 {
 		return s.run(ctx, script, key, args...)
 	}
-	err = s.do(ctx, func(ctx context.Context) error {
+	return do(ctx, s, func(ctx context.Context) (any, error) {
 		node, err := s.master(ctx, key)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		want := 0
 		if node != nil {
 			want = min(s.wait.want, s.replicasOf(ctx, node))
 		}
 		if want == 0 {
-			reply, err = script.Run(ctx, s.client, []string{key}, args...).Result()
-			return err
+			return script.Run(ctx, s.client, []string{key}, args...).Result()
 		}
-		reply, err = s.runAndWait(ctx, node, want, script, key, args)
-		return err
+		return s.runAndWait(ctx, node, want, script, key, args)
 	})
-	return reply, err
 }
 
 // master returns the server that holds the key, nil for clients of which that
@@ -147,6 +144,12 @@ func (s *Store) Check(ctx context.Context) ([]Warning, error) {
 	if err := s.dryRun(ctx); err != nil {
 		return nil, err
 	}
+	return do(ctx, s, s.lookAtMemory)
+}
+
+// lookAtMemory asks every master how it may evict.
+func (s *Store) lookAtMemory(ctx context.Context) ([]Warning, error) {
+	var mu sync.Mutex
 	var warnings []Warning
 	look := func(ctx context.Context, c *redis.Client) error {
 		text, err := c.Info(ctx, "memory").Result()
@@ -154,21 +157,19 @@ func (s *Store) Check(ctx context.Context) ([]Warning, error) {
 			return nil // a server that does not say
 		}
 		if w := evictionWarning(text); w != "" {
-			s.wait.mu.Lock()
+			mu.Lock()
+			defer mu.Unlock()
 			warnings = append(warnings, Warning(c.Options().Addr+": "+w))
-			s.wait.mu.Unlock()
 		}
 		return nil
 	}
-	err := s.do(ctx, func(ctx context.Context) error {
-		switch c := s.client.(type) {
-		case *redis.Client:
-			return look(ctx, c)
-		case *redis.ClusterClient:
-			return c.ForEachMaster(ctx, look)
-		}
-		return nil
-	})
+	var err error
+	switch c := s.client.(type) {
+	case *redis.Client:
+		err = look(ctx, c)
+	case *redis.ClusterClient:
+		err = c.ForEachMaster(ctx, look)
+	}
 	return warnings, err
 }
 

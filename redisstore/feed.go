@@ -174,22 +174,10 @@ func (f *follower) read(ctx context.Context) error {
 func (f *follower) xread(ctx context.Context, wait time.Duration) ([]redis.XStream, error) {
 	ctx, cancel := context.WithTimeout(ctx, max(wait, 0)+f.s.timeout)
 	defer cancel()
-	type result struct {
-		streams []redis.XStream
-		err     error
-	}
-	done := make(chan result, 1)
 	args := &redis.XReadArgs{Streams: []string{f.s.feedKey(), f.last}, Count: pageSize, Block: wait}
-	go func() {
-		streams, err := f.s.feedClient.XRead(ctx, args).Result()
-		done <- result{streams, err}
-	}()
-	select {
-	case r := <-done:
-		return r.streams, r.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return bounded(ctx, false, func(ctx context.Context) ([]redis.XStream, error) {
+		return f.s.feedClient.XRead(ctx, args).Result()
+	})
 }
 
 // check notices a stream that was deleted, or is written by a server whose
@@ -198,10 +186,8 @@ func (f *follower) check(ctx context.Context) error {
 	f.idle = 0
 	ctx, cancel := context.WithTimeout(ctx, f.s.timeout)
 	defer cancel()
-	var info *redis.XInfoStream
-	err := f.s.bounded(ctx, func(ctx context.Context) (err error) {
-		info, err = f.s.feedClient.XInfoStream(ctx, f.s.feedKey()).Result()
-		return err
+	info, err := bounded(ctx, f.s.honoursContext, func(ctx context.Context) (*redis.XInfoStream, error) {
+		return f.s.feedClient.XInfoStream(ctx, f.s.feedKey()).Result()
 	})
 	switch {
 	case err != nil && strings.Contains(err.Error(), "no such key"):

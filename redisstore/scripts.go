@@ -40,32 +40,26 @@ var (
 
 // run executes a script on its key, by its hash, and by its text on a server
 // that does not know it (after a restart, a failover, SCRIPT FLUSH).
-func (s *Store) run(ctx context.Context, script *redis.Script, key string, args ...any) (reply any, err error) {
-	err = s.do(ctx, func(ctx context.Context) error {
-		var err error
-		reply, err = script.Run(ctx, s.client, []string{key}, args...).Result()
-		return err
+func (s *Store) run(ctx context.Context, script *redis.Script, key string, args ...any) (any, error) {
+	return do(ctx, s, func(ctx context.Context) (any, error) {
+		return script.Run(ctx, s.client, []string{key}, args...).Result()
 	})
-	return reply, err
 }
 
 // do calls f until it succeeds, fails for good, or the time is up; every error
 // wraps refresh.ErrUnavailable. Being called again is harmless: every
 // operation may be executed twice.
-//
-// A client without ContextTimeoutEnabled would let f overrun its deadline by
-// the client's own timeouts. f then goes on in the background, with results
-// that nobody reads.
-func (s *Store) do(ctx context.Context, f func(context.Context) error) error {
+func do[T any](ctx context.Context, s *Store, f func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		err := s.bounded(ctx, f)
+		result, err := bounded(ctx, s.honoursContext, f)
 		if err == nil {
-			return nil
+			return result, nil
 		}
 		if !s.passing(ctx, err) || !sleep(ctx, pause) {
-			return unavailable(err)
+			var none T
+			return none, unavailable(err)
 		}
 	}
 }
@@ -75,17 +69,28 @@ const (
 	lastPause  = 160 * time.Millisecond
 )
 
-func (s *Store) bounded(ctx context.Context, f func(context.Context) error) error {
-	if s.honoursContext {
+// bounded calls f and returns with ctx at the latest. A client that does not
+// honour its context would overrun it by the client's own timeouts; f then
+// ends in the background, and nobody reads what it returns.
+func bounded[T any](ctx context.Context, honoured bool, f func(context.Context) (T, error)) (T, error) {
+	if honoured {
 		return f(ctx)
 	}
-	done := make(chan error, 1)
-	go func() { done <- f(ctx) }()
+	type outcome struct {
+		result T
+		err    error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		result, err := f(ctx)
+		done <- outcome{result, err}
+	}()
 	select {
-	case err := <-done:
-		return err
+	case o := <-done:
+		return o.result, o.err
 	case <-ctx.Done():
-		return ctx.Err()
+		var none T
+		return none, ctx.Err()
 	}
 }
 

@@ -3,7 +3,6 @@ package redisstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -261,11 +260,9 @@ func idsOf(reply any) ([]refresh.FamilyID, error) {
 
 // Find implements refresh.Store.
 func (s *Store) Find(ctx context.Context, subject refresh.SubjectKey, id refresh.FamilyID, now time.Time) (refresh.Family, error) {
-	var parts []any
-	err := s.do(ctx, func(ctx context.Context) (err error) {
+	parts, err := do(ctx, s, func(ctx context.Context) ([]any, error) {
 		name := string(id[:])
-		parts, err = s.client.HMGet(ctx, s.key(subject), name, name+"c", name+"d", name+"a").Result()
-		return err
+		return s.client.HMGet(ctx, s.key(subject), name, name+"c", name+"d", name+"a").Result()
 	})
 	if err != nil {
 		return refresh.Family{}, err
@@ -296,10 +293,8 @@ func current(f *refresh.Family, now time.Time) bool {
 
 // List implements refresh.Store.
 func (s *Store) List(ctx context.Context, subject refresh.SubjectKey, now time.Time) ([]refresh.Family, error) {
-	var fields map[string]string
-	err := s.do(ctx, func(ctx context.Context) (err error) {
-		fields, err = s.client.HGetAll(ctx, s.key(subject)).Result()
-		return err
+	fields, err := do(ctx, s, func(ctx context.Context) (map[string]string, error) {
+		return s.client.HGetAll(ctx, s.key(subject)).Result()
 	})
 	if err != nil {
 		return nil, err
@@ -329,12 +324,8 @@ func (s *Store) List(ctx context.Context, subject refresh.SubjectKey, now time.T
 
 // Ping implements refresh.Store.
 func (s *Store) Ping(ctx context.Context) error {
-	return s.do(ctx, func(ctx context.Context) error {
-		if err := s.client.Ping(ctx).Err(); err != nil {
-			return fmt.Errorf("ping: %w", err)
-		}
-		return nil
-	})
+	_, err := do(ctx, s, func(ctx context.Context) (string, error) { return s.client.Ping(ctx).Result() })
+	return err
 }
 
 func digit(b bool) string {
