@@ -140,7 +140,7 @@ func (a *Auth) guard(next http.Handler, g guard) http.Handler {
 			a.refuse(w, r, refusalFor(err))
 			return
 		}
-		if err != nil && !known {
+		if err != nil { // optional: without a session of this guard's
 			a.run(next, w, r)
 			return
 		}
