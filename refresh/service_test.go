@@ -595,6 +595,22 @@ func TestRootSecretsAreReplacedAtRunTime(t *testing.T) {
 	})
 }
 
+func TestAuthenticationContext(t *testing.T) {
+	k := newKit(t)
+	g, err := k.Start(t.Context(), refresh.StartParams{Subject: "alice", Client: laptop, ACR: "gold", AMR: []string{"pwd", "otp"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g = k.renew(g); g.Claims.ACR != "gold" || strings.Join(g.Claims.AMR, " ") != "pwd otp" {
+		t.Errorf("after a refresh: %q %q", g.Claims.ACR, g.Claims.AMR)
+	}
+	for _, acr := range []string{strings.Repeat("x", 61), "a\x00b", "a\nb"} {
+		if _, err := k.Start(t.Context(), refresh.StartParams{Subject: "alice", ACR: acr}); err == nil {
+			t.Errorf("ACR %q is accepted", acr)
+		}
+	}
+}
+
 func TestRevoking(t *testing.T) {
 	k := newKit(t)
 	a, b, c := k.login("alice"), k.login("alice"), k.login("alice")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/sessionkit/sessionkit/access"
@@ -31,6 +32,9 @@ type Grant struct {
 // as the "expires_in" of RFC 6749 section 5.1 counts it.
 func (g *Grant) ExpiresIn() int64 { return int64(g.Claims.ExpiresAt.Sub(g.IssuedAt) / time.Second) }
 
+// maxAuthContext keeps ACR and AMR within one compact field of a Redis hash.
+const maxAuthContext = 60
+
 // A StartParams describes a login: the user has just proved who they are.
 type StartParams struct {
 	// Subject names the user for good: an id rather than a name that can
@@ -39,7 +43,7 @@ type StartParams struct {
 	// Remember keeps the session when the browser closes.
 	Remember bool
 	// ACR and AMR describe how the user proved it (RFC 9068 section 2.2.1).
-	// Together at most 60 bytes.
+	// Together at most 60 bytes, printable.
 	ACR string
 	AMR []string
 	// Client is who signs in. Refreshes have to come from there.
@@ -52,6 +56,9 @@ type StartParams struct {
 func (s *Service) Start(ctx context.Context, p StartParams) (*Grant, error) {
 	if err := checkSubject(p.Subject); err != nil {
 		return nil, err
+	}
+	if context := strings.Join(append([]string{p.ACR}, p.AMR...), " "); len(context) > maxAuthContext || printable(context) != context {
+		return nil, fmt.Errorf("refresh: StartParams.ACR and AMR must be printable and have at most %d bytes together", maxAuthContext)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
