@@ -93,6 +93,9 @@ func (t *Tokens) Keys() *KeyRing { return t.ring }
 // Issuer returns Config.Issuer.
 func (t *Tokens) Issuer() string { return t.issuer }
 
+// Audience returns Config.Audience.
+func (t *Tokens) Audience() string { return t.audience }
+
 // Lifetime returns how long tokens last.
 func (t *Tokens) Lifetime() time.Duration { return t.lifetime }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -342,4 +343,6 @@ func (s *Service) Now() time.Time { return s.access.Now() }
 
 // Issued reports whether the claims are of this service's tokens, for guards
 // that find a session in a request's context.
-func (s *Service) Issued(c *access.Claims) bool { return c.Issuer == s.access.Issuer() }
+func (s *Service) Issued(c *access.Claims) bool {
+	return c.Issuer == s.access.Issuer() && slices.Contains(c.Audience, s.access.Audience())
+}

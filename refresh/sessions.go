@@ -162,7 +162,7 @@ func (s *Service) limitOlderSecrets(ctx context.Context, subject string, f *Fami
 // successor. Equal calls in flight at the same time are one. It fails with
 // one of the sentinels that are ErrRefused, usually inside a *RefusedError,
 // or with ErrUnavailable; the token can then be presented again. If ctx ends
-// first its error is returned, while the rotation completes on its own.
+// first, ErrUnavailable wraps its error, and the rotation completes on its own.
 func (s *Service) Refresh(ctx context.Context, refreshToken string, c Client) (*Grant, error) {
 	tok, err := s.codec.decode(refreshToken)
 	if err != nil {
@@ -204,7 +204,7 @@ func (s *Service) Refresh(ctx context.Context, refreshToken string, c Client) (*
 		}
 		return res.Val.(*Grant), nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 	case <-limit.C:
 		return nil, fmt.Errorf("%w: no answer within %v", ErrUnavailable, s.timeout)
 	}
