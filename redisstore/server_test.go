@@ -1,0 +1,281 @@
+package redisstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sessionkit/sessionkit/internal/redistest"
+	"github.com/sessionkit/sessionkit/redisstore"
+	"github.com/sessionkit/sessionkit/refresh"
+)
+
+var device = refresh.Client{UserAgent: strings.Repeat("x", 100), DeviceID: "d"}
+
+func start(t testing.TB, s *refresh.Service, subject string) *refresh.Grant {
+	t.Helper()
+	g, err := s.Start(t.Context(), refresh.StartParams{Subject: subject, Remember: true, Client: device, ACR: strings.Repeat("a", 60)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func TestNewRefusesBadConfigurations(t *testing.T) {
+	c := redis.NewClient(&redis.Options{})
+	defer c.Close()
+	for field, cfg := range map[string]redisstore.Config{
+		"Client":      {},
+		"Prefix":      {Client: c, Prefix: "a{b}"},
+		"Timeout":     {Client: c, Timeout: -1},
+		"WaitTimeout": {Client: c, WaitTimeout: time.Minute},
+		"FeedWindow":  {Client: c, FeedWindow: time.Second},
+	} {
+		if _, err := redisstore.New(cfg); err == nil || !strings.Contains(err.Error(), "Config."+field) {
+			t.Errorf("%v, want an error that names Config.%s", err, field)
+		}
+	}
+}
+
+// TestRecordsStayCompactAndExpire: whatever a session goes through, its hash is
+// a listpack, and no key is without an end.
+func TestRecordsStayCompactAndExpire(t *testing.T) {
+	server := redistest.Start(t)
+	s := newService(t, newRing(t), newStore(t, newClient(t, server.Addr)), new(events), 0)
+	for i := range 20 {
+		g := start(t, s, "user-"+strconv.Itoa(i))
+		for range 5 {
+			var err error
+			if g, err = s.Refresh(t.Context(), g.RefreshToken, device); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i%3 == 0 {
+			if err := s.RevokeAll(t.Context(), g.Claims.Subject, refresh.ReasonLogoutAll); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	keys := strings.Fields(server.Must("KEYS", "*"))
+	if len(keys) != 21 {
+		t.Errorf("%d keys, want one for each subject and the feed", len(keys))
+	}
+	for _, key := range keys {
+		if ttl := server.Must("PTTL", key); strings.HasPrefix(ttl, "-") {
+			t.Errorf("%s never ends: PTTL %s", key, ttl)
+		}
+		if encoding := server.Must("OBJECT", "ENCODING", key); strings.Contains(key, "{") && encoding != "listpack" {
+			t.Errorf("%s is a %s", key, encoding)
+		}
+		if strings.Contains(key, "user") {
+			t.Errorf("%s names its subject", key)
+		}
+	}
+}
+
+func TestUnreadableRecordsAreLeftAlone(t *testing.T) {
+	server := redistest.Start(t)
+	s := newService(t, newRing(t), newStore(t, newClient(t, server.Addr)), new(events), 0)
+	for name, damage := range map[string]func(key string){
+		"another type": func(key string) { server.Must("DEL", key); server.Must("SET", key, "hello") },
+		"garbage": func(key string) {
+			for _, field := range strings.Split(server.Must("HKEYS", key), "\n") {
+				server.Must("HSET", key, field, "garbage")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server.Must("FLUSHALL")
+			g := start(t, s, "alice")
+			key := server.Must("KEYS", "rt:{*")
+			damage(key)
+			before := server.Must("DUMP", key)
+			for op, call := range map[string]func() error{
+				"Refresh": func() error { _, err := s.Refresh(t.Context(), g.RefreshToken, device); return err },
+				"List":    func() error { _, err := s.List(t.Context(), g.Claims); return err },
+				"Live":    func() error { return s.Live(t.Context(), g.Claims) },
+			} {
+				if err := call(); !errors.Is(err, refresh.ErrUnavailable) || strings.Contains(err.Error(), "garbage") || strings.Contains(err.Error(), key) {
+					t.Errorf("%s: %v", op, err)
+				}
+			}
+			if server.Must("DUMP", key) != before {
+				t.Error("the record was changed")
+			}
+		})
+	}
+}
+
+// TestANewerBuildsBytesSurvive: rolling back to this build loses nothing that a
+// newer one appended to a record.
+func TestANewerBuildsBytesSurvive(t *testing.T) {
+	server := redistest.Start(t)
+	c := newClient(t, server.Addr)
+	s := newService(t, newRing(t), newStore(t, c), new(events), 0)
+	g := start(t, s, "alice")
+	key := server.Must("KEYS", "rt:{*")
+	id, err := refresh.ParseFamilyID(g.Claims.SessionID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	for _, field := range []string{string(id[:]), string(id[:]) + "c"} {
+		c.HSet(ctx, key, field, c.HGet(ctx, key, field).Val()+"newer")
+	}
+	moved := device
+	for range 2 {
+		if g, err = s.Refresh(t.Context(), g.RefreshToken, moved); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, field := range []string{string(id[:]), string(id[:]) + "c"} {
+		if v := c.HGet(ctx, key, field).Val(); !strings.HasSuffix(v, "newer") {
+			t.Errorf("field %q lost its tail", field[16:])
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	server := redistest.Start(t)
+	store := newStore(t, newClient(t, server.Addr))
+	check := func(want int) []redisstore.Warning {
+		t.Helper()
+		warnings, err := store.Check(t.Context())
+		if err != nil || len(warnings) != want {
+			t.Errorf("Check = %v, %v; want %d warnings", warnings, err, want)
+		}
+		return warnings
+	}
+	check(0)
+	if keys := server.Must("KEYS", "*"); keys != "" {
+		t.Errorf("Check leaves %s", keys)
+	}
+	server.Must("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "volatile-lru")
+	if w := check(1); len(w) == 1 && !strings.Contains(string(w[0]), "noeviction") {
+		t.Errorf("the warning names no remedy: %s", w[0])
+	}
+	server.Kill()
+	if _, err := store.Check(t.Context()); !errors.Is(err, refresh.ErrUnavailable) {
+		t.Errorf("a server that is gone: %v", err)
+	}
+}
+
+// minimalACL is what the store needs, and no more; docs name it.
+var minimalACL = []string{
+	"ACL", "SETUSER", "app", "reset", "on", ">secret", "resetchannels", "~rt:*",
+	"+evalsha", "+eval", "+hset", "+hget", "+hmget", "+hgetall", "+hexists", "+hdel", "+hlen", "+pttl", "+pexpire",
+	"+xtrim", "+xadd", "+xread", "+xinfo|stream", "+ping", "+info", "+wait", "+hello",
+}
+
+func TestMinimalACL(t *testing.T) {
+	server := redistest.Start(t)
+	open := func(drop string) (*redisstore.Store, *refresh.Service) {
+		var rules []string
+		for _, r := range minimalACL {
+			if r != drop {
+				rules = append(rules, r)
+			}
+		}
+		server.Must("FLUSHALL")
+		server.Must(rules...)
+		c := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "app", Password: "secret", DisableIdentity: true, ContextTimeoutEnabled: true})
+		t.Cleanup(func() { c.Close() })
+		store := newStore(t, c)
+		return store, newService(t, newRing(t), store, new(events), 1)
+	}
+	life := func(store *redisstore.Store, s *refresh.Service) error {
+		if _, err := store.Check(t.Context()); err != nil {
+			return err
+		}
+		for range 2 {
+			g, err := s.Start(t.Context(), refresh.StartParams{Subject: "alice", Client: device})
+			if err == nil {
+				_, err = s.Refresh(t.Context(), g.RefreshToken, device)
+			}
+			if err == nil {
+				_, err = s.List(t.Context(), g.Claims)
+			}
+			if err == nil {
+				err = s.Live(t.Context(), g.Claims)
+			}
+			if err == nil {
+				err = s.RevokeAll(t.Context(), "alice", refresh.ReasonLogoutAll)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	store, s := open("")
+	if err := life(store, s); err != nil {
+		t.Fatalf("with the minimal rules: %v", err)
+	}
+	redistest.Await(t, 10*time.Second, "the feed is followed", func() bool { return !s.FeedStale() })
+	for _, r := range []string{"+evalsha", "+hset", "+hmget", "+hgetall", "+hdel", "+pexpire", "+xadd", "+xtrim"} {
+		store, s := open(r)
+		if err := life(store, s); !errors.Is(err, refresh.ErrUnavailable) {
+			t.Errorf("without %s: %v", r, err)
+		}
+	}
+}
+
+// TestOutOfMemory: a full server refuses logins and renewals, loses nothing,
+// and still takes revocations.
+func TestOutOfMemory(t *testing.T) {
+	server := redistest.Start(t)
+	s := newService(t, newRing(t), newStore(t, newClient(t, server.Addr)), new(events), 0)
+	g, doomed := start(t, s, "alice"), start(t, s, "bob")
+	server.Must("CONFIG", "SET", "maxmemory-policy", "noeviction", "maxmemory", "1")
+	if _, err := s.Refresh(t.Context(), g.RefreshToken, device); !errors.Is(err, refresh.ErrUnavailable) {
+		t.Errorf("a renewal: %v", err)
+	}
+	if err := s.RevokeAll(t.Context(), "bob", refresh.ReasonDeactivate); err != nil {
+		t.Errorf("a revocation: %v", err)
+	}
+	server.Must("CONFIG", "SET", "maxmemory", "0")
+	if _, err := s.Refresh(t.Context(), g.RefreshToken, device); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+	if _, err := s.Refresh(t.Context(), doomed.RefreshToken, device); !errors.Is(err, refresh.ErrRevoked) {
+		t.Errorf("the revoked session: %v", err)
+	}
+}
+
+// TestMemoryPerSession measures; the figure is in the log.
+func TestMemoryPerSession(t *testing.T) {
+	server := redistest.Start(t)
+	s := newService(t, newRing(t), newStore(t, newClient(t, server.Addr)), new(events), 0)
+	used := func() int {
+		for line := range strings.Lines(server.Must("INFO", "memory")) {
+			if v, ok := strings.CutPrefix(strings.TrimSpace(line), "used_memory:"); ok {
+				n, _ := strconv.Atoi(v)
+				return n
+			}
+		}
+		return 0
+	}
+	start(t, s, "first") // scripts and connections
+	const sessions = 2000
+	before := used()
+	for i := range sessions {
+		g, err := s.Start(t.Context(), refresh.StartParams{Subject: fmt.Sprintf("user-%d", i), Remember: true, Client: refresh.Client{UserAgent: "BankApp/4.2 (iPhone; iOS 18)", DeviceID: "d"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Refresh(t.Context(), g.RefreshToken, refresh.Client{UserAgent: "BankApp/4.2 (iPhone; iOS 18)", DeviceID: "d"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	each := (used() - before) / sessions
+	t.Logf("%d bytes per session", each)
+	if each > 600 {
+		t.Errorf("%d bytes per session: the hash is no longer compact", each)
+	}
+}
