@@ -43,12 +43,11 @@ type Config struct {
 	// OutageGrace accepts access tokens that expired at most so long ago
 	// while the store is away and they cannot be renewed: for apps to which
 	// being available is worth more than ending sessions in time. Sessions
-	// known to be revoked stay refused; each use is an event. 0: never.
+	// known to be revoked stay refused; each use is an event. At most the
+	// lifetime of access tokens, for which revocations are remembered. 0:
+	// never.
 	OutageGrace time.Duration
 }
-
-// maxOutageGrace is the longest that an expired token may be worth anything.
-const maxOutageGrace = 24 * time.Hour
 
 // Auth guards handlers. It is immutable and safe for concurrent use.
 type Auth struct {
@@ -73,8 +72,8 @@ func New(cfg Config) (*Auth, error) {
 	if strings.ContainsAny(cfg.LoginPath, "?#") {
 		return nil, errors.New("middleware: Config.LoginPath has a query or fragment: leave the path alone")
 	}
-	if cfg.OutageGrace < 0 || cfg.OutageGrace > maxOutageGrace {
-		return nil, errors.New("middleware: Config.OutageGrace is negative or exceeds 24h: use 0 for never")
+	if cfg.OutageGrace < 0 || cfg.OutageGrace > cfg.Sessions.AccessLifetime() {
+		return nil, errors.New("middleware: Config.OutageGrace is negative or exceeds the lifetime of access tokens: use 0 for never")
 	}
 	if cfg.Live && cfg.OutageGrace > 0 {
 		return nil, errors.New("middleware: Config.Live asks the store at every request, so OutageGrace could not help: drop one of the two")

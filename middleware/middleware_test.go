@@ -514,8 +514,8 @@ func TestLateResponsesWriteNoCookies(t *testing.T) {
 		work    func(a *app, r *http.Request)
 		cookies int
 	}{
-		{"in time", func(a *app, r *http.Request) { time.Sleep(59 * time.Second) }, 2},
-		{"older than the settle time", func(a *app, r *http.Request) { time.Sleep(61 * time.Second) }, 0},
+		{"in time", func(a *app, r *http.Request) { time.Sleep(29 * time.Second) }, 2},
+		{"so old that it could settle before a crash", func(a *app, r *http.Request) { time.Sleep(31 * time.Second) }, 0},
 		{"revoked meanwhile", func(a *app, r *http.Request) {
 			if err := a.sessions.RevokeAll(context.Background(), "alice", refresh.ReasonLogoutAll); err != nil {
 				a.t.Error(err)
@@ -837,7 +837,7 @@ func TestLiveWhenStale(t *testing.T) {
 
 func TestOutageGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := newApp(t, func(c *middleware.Config) { c.OutageGrace = time.Hour })
+		a := newApp(t, func(c *middleware.Config) { c.OutageGrace = 10 * time.Minute })
 		k := a.login("alice")
 		bearer := "Authorization: Bearer " + k.grant.AccessToken
 		time.Sleep(11 * time.Minute)

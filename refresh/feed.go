@@ -2,6 +2,7 @@ package refresh
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -26,7 +27,7 @@ func (s *Service) follow(ctx context.Context, feed Feed) {
 	h.silence = time.AfterFunc(s.feed.staleAfter, h.silent)
 	defer h.silence.Stop()
 	for ctx.Err() == nil {
-		err := feed.Follow(ctx, s.access.Lifetime()+clockSkew, h)
+		err := feed.Follow(ctx, s.revoked.keep, h)
 		if ctx.Err() != nil {
 			return
 		}
@@ -75,6 +76,8 @@ type observedStore struct {
 
 func (o *observedStore) observe(err error, now time.Time) {
 	switch {
+	case errors.Is(err, context.Canceled):
+		// a client hung up, which says nothing of the store
 	case err != nil:
 		o.failed.Store(now.UnixNano())
 	case o.failed.Load() != 0:
@@ -100,7 +103,11 @@ func (o *observedStore) Revoke(ctx context.Context, req RevokeRequest) ([]Family
 	return ids, err
 }
 
-// VerifyInOutage is Verify for a token that expired at most grace ago, and
+// AccessLifetime returns how long access tokens last.
+func (s *Service) AccessLifetime() time.Duration { return s.access.Lifetime() }
+
+// VerifyInOutage is Verify for a token that expired at most grace ago, and at
+// most an access token's lifetime ago, for which revocations are remembered;
 // only while the store is away, so that it cannot be renewed: when the store's
 // last answer was a failure. It returns access.ErrExpired otherwise. Sessions
 // that this instance knows to be revoked stay refused. Each acceptance is an
@@ -110,12 +117,15 @@ func (s *Service) VerifyInOutage(ctx context.Context, accessToken string, grace 
 	if failed == 0 || s.access.Now().Sub(time.Unix(0, failed)) > awayFor {
 		return nil, access.ErrExpired
 	}
-	c, err := s.access.VerifyExpired(accessToken, grace)
+	c, err := s.access.VerifyExpired(accessToken, min(grace, s.access.Lifetime()))
 	if err != nil {
 		return nil, err
 	}
-	if s.revoked.has(c.SessionID) {
+	switch {
+	case s.revoked.has(c.SessionID):
 		return nil, ErrRevoked
+	case !c.SessionExpiresAt.IsZero() && !s.access.Now().Before(c.SessionExpiresAt):
+		return nil, access.ErrExpired
 	}
 	s.record(ctx, Event{Kind: EventOutage, Subject: c.Subject, SessionID: c.SessionID, Generation: uint32(c.Generation)})
 	return c, nil

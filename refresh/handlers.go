@@ -90,6 +90,14 @@ func (s *Service) refreshCookie(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, err)
 		return
 	}
+	switch {
+	case s.revoked.has(g.Claims.SessionID):
+		WriteError(w, ErrRevoked)
+		return
+	case s.Stale(g):
+		WriteError(w, ErrUnavailable)
+		return
+	}
 	if err := s.WriteCookies(w.Header(), r, g); err != nil {
 		WriteError(w, err)
 		return
@@ -111,10 +119,13 @@ func (s *Service) LogoutHandler() http.Handler {
 			WriteError(w, err)
 			return
 		}
-		p, err := readParams(w, r)
-		if err != nil {
-			writeBadRequest(w, err)
-			return
+		var p params
+		if r.ContentLength != 0 {
+			var err error
+			if p, err = readParams(w, r); err != nil {
+				writeBadRequest(w, err)
+				return
+			}
 		}
 		if t, err := s.codec.decode(p.refreshToken); err == nil {
 			if err := s.end(r, identity{t.subject, t.family}, ReasonLogout); err != nil {

@@ -118,13 +118,25 @@ func (s *Service) Login(w http.ResponseWriter, r *http.Request, p LoginParams) (
 		rand.Read(device)
 	}
 	params.Client.DeviceID = "cookie " + string(device)
+	// The same user signing in again makes room for themselves; somebody
+	// else's session ends when the new one is there.
+	presented := s.presented(r)
+	for _, old := range presented {
+		if old.subject == p.Subject {
+			if err := s.end(r, old, ReasonSuperseded); err != nil {
+				return nil, err
+			}
+		}
+	}
 	g, err := s.Start(r.Context(), params)
 	if err != nil {
 		return nil, err
 	}
-	for _, old := range s.presented(r) {
-		if err := s.end(r, old, ReasonSuperseded); err != nil {
-			return nil, err
+	for _, old := range presented {
+		if old.subject != p.Subject {
+			if err := s.end(r, old, ReasonSuperseded); err != nil {
+				return nil, err
+			}
 		}
 	}
 	// The device comes first: a browser that dies between two cookies must
@@ -159,12 +171,16 @@ func (s *Service) setCookies(h http.Header, g *Grant) error {
 	return nil
 }
 
+// crashRestore is the age of the cookies that a crashed browser comes back
+// with (measured in Chromium).
+const crashRestore = 30 * time.Second
+
 // Stale reports whether a grant's cookies must no longer be written: its
-// session was revoked since, or it is older than the settle time, so that a
-// newer login may be under way. The client keeps what it has, which can still
-// be replayed.
+// session was revoked since, or it is so old that its access token could
+// settle the generation before the browser has the cookies on disk. The client
+// keeps what it has, which can still be replayed.
 func (s *Service) Stale(g *Grant) bool {
-	return s.revoked.has(g.Claims.SessionID) || s.access.Now().Sub(g.IssuedAt) > s.settle
+	return s.revoked.has(g.Claims.SessionID) || s.access.Now().Sub(g.IssuedAt) > max(s.settle-crashRestore, s.settle/2)
 }
 
 // WriteCookies sets a grant's cookies in the header of the answer to r, in

@@ -11,8 +11,8 @@ import (
 
 // MemoryConfig sizes a MemoryStore.
 type MemoryConfig struct {
-	// MaxFamilies bounds the records held, tombstones included. When they
-	// are all alive a new login fails with ErrUnavailable; nobody is signed
+	// MaxFamilies bounds the records held. Tombstones give way to new
+	// families; when all are alive a new login fails with ErrUnavailable; nobody is signed
 	// out to make room. 0 means 100,000 (about 60 MB).
 	MaxFamilies int
 }
@@ -63,7 +63,10 @@ func (m *MemoryStore) Start(ctx context.Context, req StartRequest) (StartResult,
 		return StartResult{Refused: true}, nil
 	}
 	if m.count >= m.sweepAt {
-		m.sweep(req.Now)
+		m.sweep(req.Now, false)
+	}
+	if m.count >= m.max {
+		m.sweep(req.Now, true) // better forget why somebody was signed out
 	}
 	if m.count >= m.max {
 		return StartResult{}, fmt.Errorf("%w: the memory store holds its limit of %d families", ErrUnavailable, m.max)
@@ -200,11 +203,11 @@ func (m *MemoryStore) live(subject SubjectKey, now time.Time) []*Family {
 	return live
 }
 
-// sweep drops every expired record.
-func (m *MemoryStore) sweep(now time.Time) {
+// sweep drops every expired record, and the tombstones if it must.
+func (m *MemoryStore) sweep(now time.Time, tombstones bool) {
 	for subject, families := range m.subjects {
 		for id, f := range families {
-			if expired(f, now) {
+			if expired(f, now) || tombstones && f.Revoked != "" {
 				delete(families, id)
 				m.count--
 			}

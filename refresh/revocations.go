@@ -63,11 +63,22 @@ func (r *revocations) has(sid string) bool {
 // add refuses the family's access tokens from now on and ends its watches.
 func (r *revocations) add(sid string, at, now time.Time) {
 	until := at.Add(r.keep)
-	if !now.Before(until) {
-		return
-	}
 	s := r.of(sid)
 	s.mu.Lock()
+	// However old the news, streams of the session end.
+	watches := s.watches[sid]
+	delete(s.watches, sid)
+	if now.Before(until) {
+		s.insert(r, sid, until, now)
+	}
+	s.mu.Unlock()
+	for w := range watches {
+		w.cancel(ErrRevoked)
+	}
+}
+
+// insert keeps an entry; the shard is locked.
+func (s *revocationShard) insert(r *revocations, sid string, until, now time.Time) {
 	if len(s.until) >= s.sweepAt {
 		for old, t := range s.until {
 			if !now.Before(t) {
@@ -81,12 +92,6 @@ func (r *revocations) add(sid string, at, now time.Time) {
 		r.count.Add(1)
 	}
 	s.until[sid] = until
-	watches := s.watches[sid]
-	delete(s.watches, sid)
-	s.mu.Unlock()
-	for w := range watches {
-		w.cancel(ErrRevoked)
-	}
 }
 
 // watch registers cancel to be called when the family is revoked. It returns

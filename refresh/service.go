@@ -268,7 +268,7 @@ func CookieKeys(ring *access.KeyRing) func() [][]byte {
 func (s *Service) start() {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	s.revoked = newRevocations(s.access.Lifetime() + clockSkew)
+	s.revoked = newRevocations(2*s.access.Lifetime() + clockSkew)
 	s.settler = newSettler(s)
 	feed, followed := s.store.(Feed)
 	s.away = &observedStore{Store: s.store}

@@ -206,6 +206,7 @@ func (s *Service) Refresh(ctx context.Context, refreshToken string, c Client) (*
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 	case <-limit.C:
+		s.flights.Forget(key) // let the next try have a chance of its own
 		return nil, fmt.Errorf("%w: no answer within %v", ErrUnavailable, s.timeout)
 	}
 }
@@ -249,7 +250,24 @@ func (s *Service) rotate(ctx context.Context, tok token, subject SubjectKey, fp 
 	if err != nil {
 		return nil, s.unavailable(ctx, e, err)
 	}
+	known := s.revoked.has(e.SessionID)
 	s.recordVerdict(ctx, e, v)
+	lost := known && v.Outcome.Accepted()
+	unheard := !known && v.Outcome == Gone && v.Family.Revoked != "" && now.Sub(v.Family.RevokedAt) < s.revoked.keep
+	if lost || unheard {
+		// The store lost a revocation that this instance knows of, or has one
+		// whose announcement may have been lost with a reply: say it again.
+		why := v.Family.Revoked
+		if lost {
+			why = ReasonLogout
+		}
+		if _, err := s.revoke(ctx, tok.subject, RevokeRequest{Subject: subject, Family: tok.family, Proven: true, Reason: why}); err != nil {
+			return nil, err
+		}
+		if lost {
+			return nil, &RefusedError{Err: ErrRevoked, SessionID: e.SessionID, Subject: tok.subject, Reason: why}
+		}
+	}
 	if !v.Outcome.Accepted() {
 		return nil, s.refuse(&tok, v)
 	}

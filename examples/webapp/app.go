@@ -62,7 +62,7 @@ func (a *app) routes() http.Handler {
 
 	handle("GET /demo/events", a.events, a.auth.RequireAuth)
 	handle("POST /demo/steal", a.steal, a.auth.RequireAuth)
-	handle("POST /demo/replay", a.replay, a.auth.SameOrigin)
+	handle("POST /demo/replay", a.replay, a.auth.RequireAuth)
 	return withErrors(mux)
 }
 

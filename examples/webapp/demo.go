@@ -130,23 +130,14 @@ func (a *app) steal(w http.ResponseWriter, r *http.Request) {
 // replay plays the thief: it presents the copied token, from what looks like
 // the owner's own browser, and tells what came of it.
 func (a *app) replay(w http.ResponseWriter, r *http.Request) {
-	body, err := readBody(w, r)
-	var sessionID string
-	if err == nil {
-		err = decodeJSON(body, map[string]any{"session_id": &sessionID})
-	}
-	if err != nil {
-		answerBadBody(w, err)
-		return
-	}
 	a.stolen.mu.Lock()
-	l, ok := a.stolen.tokens[sessionID]
+	l, ok := a.stolen.tokens[session(r).SessionID]
 	a.stolen.mu.Unlock()
 	if !ok {
 		writeError(w, http.StatusNotFound, "not_found", "Nothing was stolen from that session.")
 		return
 	}
-	_, err = a.sessions.Refresh(r.Context(), l.token, l.client)
+	_, err := a.sessions.Refresh(r.Context(), l.token, l.client)
 	outcome := "accepted"
 	switch {
 	case errors.Is(err, refresh.ErrReused):

@@ -48,7 +48,7 @@ type settings struct {
 
 func parseFlags(args []string, stderr io.Writer) (s settings, err error) {
 	f := flag.NewFlagSet("webapp", flag.ContinueOnError)
-	f.SetOutput(stderr)
+	f.SetOutput(io.Discard)
 	f.StringVar(&s.addr, "addr", "127.0.0.1:8080", "address to serve on; port 0 picks a free one")
 	f.StringVar(&s.redis, "redis", "", "Redis URL; ?addr=… makes a Cluster, ?master_name=…&addr=… Sentinel (default: a store in this process)")
 	f.StringVar(&s.keys, "keys", "", "file with the keys, created if absent (default: new keys at each start)")
@@ -61,11 +61,15 @@ func parseFlags(args []string, stderr io.Writer) (s settings, err error) {
 	f.StringVar(&s.proxies, "trusted-proxies", "", "comma-separated networks whose X-Forwarded-For counts")
 	f.BoolVar(&s.insecure, "insecure-cookies", false, "cookies without Secure and prefix, for plain http with clients other than browsers on localhost")
 	f.StringVar(&s.alg, "alg", string(access.EdDSA), "EdDSA, ES256, PS256 or HS256")
-	if err := f.Parse(args); err != nil {
-		return s, err
-	}
-	if f.NArg() > 0 {
+	err = f.Parse(args)
+	if err == nil && f.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		f.SetOutput(stderr)
+		f.PrintDefaults()
+	case err != nil:
 		fmt.Fprintln(stderr, "webapp:", err)
 	}
 	return s, err
@@ -89,6 +93,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	log := slog.New(slog.NewTextHandler(stderr, nil))
+	redis.SetLogger(quiet{})
 	store, closeStore, err := openStore(ctx, s.redis, log)
 	if err != nil {
 		return err
@@ -127,8 +132,16 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	}
 	drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return server.Shutdown(drain)
+	if server.Shutdown(drain) != nil {
+		server.Close() // whoever is still sending has had time enough
+	}
+	return nil
 }
+
+// quiet drops what go-redis prints besides the errors it returns.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
 
 const welcome = `Accounts: alice / wonderland (admin), bob / builder, carol / keyboard
 

@@ -1,7 +1,6 @@
 // The page of the demo. Nothing here keeps a session alive: that is the
 // server's business.
 const $ = (id) => document.getElementById(id);
-const app = $("app");
 let expires = 0, lifetime = 1;
 
 async function call(path, options) {
@@ -68,7 +67,7 @@ $("thief").onclick = async () => {
     say("Copied. The owner goes on …");
     await call("/auth/token/refresh", { method: "POST" });
     await call("/auth/token/refresh", { method: "POST" });
-    const { outcome } = await call("/demo/replay", { method: "POST", body: JSON.stringify({ session_id: app.dataset.session }) });
+    const { outcome } = await call("/demo/replay", { method: "POST" });
     say(outcome === "reuse_detected" ? "Caught: the whole family is dead. Thief and owner are out; the owner signs in again." : `The server answered: ${outcome}.`);
     await refreshView();
   } catch (error) {
