@@ -180,7 +180,11 @@ const crashRestore = 30 * time.Second
 // settle the generation before the browser has the cookies on disk. The client
 // keeps what it has, which can still be replayed.
 func (s *Service) Stale(g *Grant) bool {
-	return s.revoked.has(g.Claims.SessionID) || s.access.Now().Sub(g.IssuedAt) > max(s.settle-crashRestore, s.settle/2)
+	limit := s.settle
+	if limit > crashRestore {
+		limit = max(limit-crashRestore, limit/2)
+	}
+	return s.revoked.has(g.Claims.SessionID) || s.access.Now().Sub(g.IssuedAt) > limit
 }
 
 // WriteCookies sets a grant's cookies in the header of the answer to r, in

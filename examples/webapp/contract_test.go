@@ -18,11 +18,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/sessionkit/sessionkit/internal/redistest"
 )
 
 func TestMain(m *testing.M) {
 	iterations = 1000
+	redis.SetLogger(quiet{})
 	os.Exit(m.Run())
 }
 
