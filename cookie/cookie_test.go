@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -455,4 +456,28 @@ func ExampleJar_Seal() {
 	plain, stale, err := jar.Open(cookie.Device, value)
 	fmt.Println(string(plain), stale, err)
 	// Output: device 7 false <nil>
+}
+
+func TestValues(t *testing.T) {
+	jar := newJar(t, cookie.Config{})
+	name := jar.Name(cookie.Refresh)
+	for _, tt := range []struct {
+		rule  string
+		lines []string
+		want  []string
+	}{
+		{"none", []string{"other=1"}, nil},
+		{"one", []string{"other=1; " + name + "=a"}, []string{"a"}},
+		{"different ones in the order they came", []string{name + "=b; " + name + "=a", name + "=c"}, []string{"b", "a", "c"}},
+		{"equal ones once", []string{name + "=a; " + name + "=a"}, []string{"a"}},
+		{"no malformed ones", []string{name + `="a"; ` + name + "=; " + name + "; " + name + "=" + strings.Repeat("a", 4097)}, nil},
+		{"names are exact", []string{strings.ToLower(name) + "=a"}, nil},
+		{"eight at most", []string{name + "=" + strings.Join([]string{"1", "2", "3", "4", "5", "6", "7", "8", "9"}, "; "+name+"=")}, []string{"1", "2", "3", "4", "5", "6", "7", "8"}},
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header["Cookie"] = tt.lines
+		if got := jar.Values(r, cookie.Refresh); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %q, want %q", tt.rule, got, tt.want)
+		}
+	}
 }

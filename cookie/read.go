@@ -2,6 +2,7 @@ package cookie
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -33,8 +34,30 @@ func (j *Jar) Read(r *http.Request, n Name) (string, error) {
 	switch {
 	case !found:
 		return "", ErrAbsent
-	case len(value) > maxSize || value == "" || !isValue(value):
+	case !isToken(value):
 		return "", ErrMalformed
 	}
 	return value, nil
 }
+
+// maxValues bounds what Values returns. A sibling domain can plant cookies
+// beside ours, but browsers keep them in order and a request carries few.
+const maxValues = 8
+
+// Values returns the different well-formed values that the request has for a
+// cookie, at most eight: for a logout, which has to end the session even if
+// somebody planted a second cookie of that name.
+func (j *Jar) Values(r *http.Request, n Name) []string {
+	var values []string
+	for _, line := range r.Header["Cookie"] {
+		for pair := range strings.SplitSeq(line, ";") {
+			name, v, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
+			if name == j.full[n] && isToken(v) && len(values) < maxValues && !slices.Contains(values, v) {
+				values = append(values, v)
+			}
+		}
+	}
+	return values
+}
+
+func isToken(v string) bool { return v != "" && len(v) <= maxSize && isValue(v) }

@@ -183,7 +183,7 @@ func (a *Auth) runRenewed(next http.Handler, w http.ResponseWriter, r *http.Requ
 // go out. What the handler did meanwhile wins: a login or logout has set the
 // cookies already, and a session that was revoked gets none.
 func (a *Auth) commit(h http.Header, r *http.Request, g *refresh.Grant) {
-	if a.cookies.Pending(h, cookie.Refresh) || a.cookies.Pending(h, cookie.Access) || a.sessions.Stale(g) {
+	if a.cookies.Pending(h, cookie.Refresh) || a.cookies.Pending(h, cookie.Access) || a.sessions.Stale(r.Context(), g) {
 		return
 	}
 	if err := a.sessions.WriteCookies(h, r, g); err != nil {

@@ -516,6 +516,23 @@ func TestLateResponsesWriteNoCookies(t *testing.T) {
 	}{
 		{"in time", func(a *app, r *http.Request) { time.Sleep(29 * time.Second) }, 2},
 		{"so old that it could settle before a crash", func(a *app, r *http.Request) { time.Sleep(31 * time.Second) }, 0},
+		{"overtaken meanwhile by another tab", func(a *app, r *http.Request) {
+			time.Sleep(2 * time.Second)
+			other := serve(a.RequireAuth(greet), r.Clone(context.Background()))
+			jar := httptest.NewRequest("POST", "/refresh", nil)
+			for _, c := range append(other.Cookies(), r.Cookies()...) {
+				if c.Name != "__Host-refresh" || c.Value != r.Cookies()[0].Value {
+					jar.AddCookie(c)
+				}
+			}
+			if g, err := a.sessions.RefreshCookies(jar); err != nil || g.Claims.Generation != 2 {
+				a.t.Errorf("the other tab refreshes: %v, %v", g, err)
+			}
+		}, 0},
+		{"while the store is away", func(a *app, r *http.Request) {
+			time.Sleep(2 * time.Second)
+			a.store.away.Store(true)
+		}, 0},
 		{"revoked meanwhile", func(a *app, r *http.Request) {
 			if err := a.sessions.RevokeAll(context.Background(), "alice", refresh.ReasonLogoutAll); err != nil {
 				a.t.Error(err)

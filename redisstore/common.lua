@@ -50,6 +50,14 @@ local function expires_at(hot, cold)
   return math.min(num(hot, 47, 6) + num(cold, 19, 4) * 1000, num(cold, 13, 6))
 end
 
+-- Only a server that may write can say that a family does not exist: a replica
+-- may not have it yet, and a primary that lost its memory and its replicas in a
+-- restart has nothing. Both refuse this, which changes nothing, with READONLY
+-- or, given min-replicas-to-write, NOREPLICAS.
+local function absent(key, id)
+  redis.call('HDEL', key, id)
+end
+
 -- Keeps the key for at least so many milliseconds; never shortens its life.
 local function keep(key, ms)
   if redis.call('PTTL', key) < ms then redis.call('PEXPIRE', key, ms) end

@@ -201,6 +201,7 @@ func (s *Store) dryRun(ctx context.Context) error {
 	}{
 		{rotateScript, key, []any{id, 0, "", "", "", zero, "", 0, "0", "0", "0", 0, 0}},
 		{settleScript, key, []any{id, 0}},
+		{findScript, key, []any{id}},
 		{revokeScript, key, []any{"", "", 0, "probe", "", 0, 0}},
 		{probeScript, key, nil},
 	} {

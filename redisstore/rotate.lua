@@ -19,7 +19,10 @@ local now, retention = tonumber(ARGV[12]), tonumber(ARGV[13])
 
 local rec = redis.call('HMGET', key, id, id .. 'c', id .. 'd', id .. 'a')
 local hot, cold = rec[1], rec[2]
-if not hot then return { GONE, 0 } end
+if not hot then
+  absent(key, id)
+  return { GONE, 0 }
+end
 
 if is_tombstone(hot) then
   if now >= num(hot, 2, 6) + retention then return { GONE, 0 } end

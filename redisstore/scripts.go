@@ -25,6 +25,8 @@ var (
 	settleLua string
 	//go:embed revoke.lua
 	revokeLua string
+	//go:embed find.lua
+	findLua string
 	//go:embed announce.lua
 	announceLua string
 	//go:embed probe.lua
@@ -34,6 +36,7 @@ var (
 	rotateScript   = redis.NewScript(commonLua + rotateLua)
 	settleScript   = redis.NewScript(commonLua + settleLua)
 	revokeScript   = redis.NewScript(commonLua + revokeLua)
+	findScript     = redis.NewScript(commonLua + findLua)
 	announceScript = redis.NewScript(announceLua)
 	probeScript    = redis.NewScript(probeLua)
 )
@@ -108,7 +111,7 @@ func (s *Store) passing(ctx context.Context, err error) bool {
 		}
 		return true
 	}
-	for _, prefix := range [...]string{"TRYAGAIN", "MOVED", "ASK", "CLUSTERDOWN", "LOADING", "READONLY", "MASTERDOWN"} {
+	for _, prefix := range [...]string{"TRYAGAIN", "MOVED", "ASK", "CLUSTERDOWN", "LOADING", "READONLY", "NOREPLICAS", "MASTERDOWN"} {
 		if redis.HasErrorPrefix(err, prefix) {
 			return true
 		}

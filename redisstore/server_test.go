@@ -30,12 +30,15 @@ func start(t testing.TB, s *refresh.Service, subject string) *refresh.Grant {
 func TestNewRefusesBadConfigurations(t *testing.T) {
 	c := redis.NewClient(&redis.Options{})
 	defer c.Close()
+	readsReplicas := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}, ReadOnly: true})
+	defer readsReplicas.Close()
 	for field, cfg := range map[string]redisstore.Config{
-		"Client":      {},
-		"Prefix":      {Client: c, Prefix: "a{b}"},
-		"Timeout":     {Client: c, Timeout: -1},
-		"WaitTimeout": {Client: c, WaitTimeout: time.Minute},
-		"FeedWindow":  {Client: c, FeedWindow: time.Second},
+		"Client":       {},
+		"Client reads": {Client: readsReplicas},
+		"Prefix":       {Client: c, Prefix: "a{b}"},
+		"Timeout":      {Client: c, Timeout: -1},
+		"WaitTimeout":  {Client: c, WaitTimeout: time.Minute},
+		"FeedWindow":   {Client: c, FeedWindow: time.Second},
 	} {
 		if _, err := redisstore.New(cfg); err == nil || !strings.Contains(err.Error(), "Config."+field) {
 			t.Errorf("%v, want an error that names Config.%s", err, field)
@@ -81,11 +84,17 @@ func TestRecordsStayCompactAndExpire(t *testing.T) {
 
 func TestUnreadableRecordsAreLeftAlone(t *testing.T) {
 	server := redistest.Start(t)
-	s := newService(t, newRing(t), newStore(t, newClient(t, server.Addr)), new(events), 0)
+	client := newClient(t, server.Addr)
+	s := newService(t, newRing(t), newStore(t, client), new(events), 0)
 	for name, damage := range map[string]func(key string){
 		"another type": func(key string) { server.Must("DEL", key); server.Must("SET", key, "hello") },
 		"garbage": func(key string) {
-			for _, field := range strings.Split(server.Must("HKEYS", key), "\n") {
+			// Field names are random bytes.
+			fields, err := client.HKeys(t.Context(), key).Result()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, field := range fields {
 				server.Must("HSET", key, field, "garbage")
 			}
 		},
@@ -107,6 +116,41 @@ func TestUnreadableRecordsAreLeftAlone(t *testing.T) {
 			}
 			if server.Must("DUMP", key) != before {
 				t.Error("the record was changed")
+			}
+		})
+	}
+}
+
+// TestOnlyAServerThatMayWriteDeniesASession: a replica that lags, and a primary
+// that came back empty and without replicas, know of no session; that must sign
+// nobody out, and lets no revocation pass for done.
+func TestOnlyAServerThatMayWriteDeniesASession(t *testing.T) {
+	for name, demote := range map[string]func(s *redistest.Server){
+		"an empty primary without replicas": func(s *redistest.Server) { s.Must("CONFIG", "SET", "min-replicas-to-write", "1") },
+		"an empty replica":                  func(s *redistest.Server) { s.Must("REPLICAOF", "127.0.0.1", "1") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			store, err := redisstore.New(redisstore.Config{Client: newClient(t, server.Addr), Timeout: 50 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := newService(t, newRing(t), store, new(events), 0)
+			g := start(t, s, "alice")
+			server.Must("FLUSHALL")
+			if err := s.Live(t.Context(), g.Claims); !errors.Is(err, refresh.ErrGone) {
+				t.Fatalf("a server that may write says %v", err)
+			}
+			demote(server)
+			for op, call := range map[string]func() error{
+				"Refresh":   func() error { _, err := s.Refresh(t.Context(), g.RefreshToken, device); return err },
+				"Live":      func() error { return s.Live(t.Context(), g.Claims) },
+				"Revoke":    func() error { return s.Revoke(t.Context(), "alice", g.Claims.SessionID, refresh.ReasonUser) },
+				"RevokeAll": func() error { return s.RevokeAll(t.Context(), "alice", refresh.ReasonLogoutAll) },
+			} {
+				if err := call(); !errors.Is(err, refresh.ErrUnavailable) {
+					t.Errorf("%s: %v", op, err)
+				}
 			}
 		})
 	}

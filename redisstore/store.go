@@ -119,6 +119,9 @@ func New(cfg Config) (*Store, error) {
 		s.honoursContext = c.Options().ContextTimeoutEnabled && c.Options().Addr != "FailoverClient"
 	case *redis.ClusterClient:
 		s.honoursContext = c.Options().ContextTimeoutEnabled
+		if c.Options().ReadOnly {
+			return nil, errors.New("redisstore: Config.Client reads from replicas, which lag behind revocations: leave ReadOnly, RouteByLatency and RouteRandomly unset")
+		}
 	}
 	return s, nil
 }
@@ -260,14 +263,12 @@ func idsOf(reply any) ([]refresh.FamilyID, error) {
 
 // Find implements refresh.Store.
 func (s *Store) Find(ctx context.Context, subject refresh.SubjectKey, id refresh.FamilyID, now time.Time) (refresh.Family, error) {
-	parts, err := do(ctx, s, func(ctx context.Context) ([]any, error) {
-		name := string(id[:])
-		return s.client.HMGet(ctx, s.key(subject), name, name+"c", name+"d", name+"a").Result()
-	})
+	reply, err := s.run(ctx, findScript, s.key(subject), id[:])
 	if err != nil {
 		return refresh.Family{}, err
 	}
-	if len(parts) != 4 {
+	parts, ok := reply.([]any)
+	if !ok || len(parts) != 4 {
 		return refresh.Family{}, unavailable(errReply)
 	}
 	if parts[0] == nil {

@@ -94,7 +94,7 @@ func (s *Service) refreshCookie(w http.ResponseWriter, r *http.Request) {
 	case s.revoked.has(g.Claims.SessionID):
 		WriteError(w, ErrRevoked)
 		return
-	case s.Stale(g):
+	case s.Stale(r.Context(), g):
 		WriteError(w, ErrUnavailable)
 		return
 	}

@@ -1,6 +1,7 @@
 package refresh
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"net/http"
@@ -175,16 +176,30 @@ func (s *Service) setCookies(h http.Header, g *Grant) error {
 // with (measured in Chromium).
 const crashRestore = 30 * time.Second
 
+// slowAnswer is the age from which a grant may have been overtaken: in less
+// time no client has fetched two more generations.
+const slowAnswer = time.Second
+
 // Stale reports whether a grant's cookies must no longer be written: its
-// session was revoked since, or it is so old that its access token could
-// settle the generation before the browser has the cookies on disk. The client
-// keeps what it has, which can still be replayed.
-func (s *Service) Stale(g *Grant) bool {
+// session was revoked since; or it is so old that its access token could
+// settle the generation before the browser has the cookies on disk; or the
+// store, which is asked about grants older than a second, has a newer
+// generation, which the browser may hold already. The client keeps what it
+// has, which can still be replayed.
+func (s *Service) Stale(ctx context.Context, g *Grant) bool {
 	limit := s.settle
 	if limit > crashRestore {
 		limit = max(limit-crashRestore, limit/2)
 	}
-	return s.revoked.has(g.Claims.SessionID) || s.access.Now().Sub(g.IssuedAt) > limit
+	age := s.access.Now().Sub(g.IssuedAt)
+	switch {
+	case s.revoked.has(g.Claims.SessionID) || age > limit:
+		return true
+	case age < slowAnswer:
+		return false
+	}
+	f, err := s.find(ctx, g.Claims)
+	return err != nil || f.Revoked != "" || uint64(f.Generation) != g.Claims.Generation
 }
 
 // WriteCookies sets a grant's cookies in the header of the answer to r, in
@@ -220,11 +235,15 @@ func (s *Service) RefreshCookies(r *http.Request) (*Grant, error) {
 // Logout ends every session whose tokens the request carries: by cookie, also
 // in an access token that has expired, or as a Bearer token; and the session
 // in its context. It deletes the token cookies. A request without any is a
-// success: there is nothing to end. It fails with ErrCrossOrigin or
-// ErrUnavailable; the cookies are then left alone, so that the client can try
-// again.
+// success: there is nothing to end. It fails with ErrCrossOrigin,
+// ErrUnavailable, or, when credentials are sent twice, an error for which
+// WriteError has status 400; the cookies are then left alone, so that the
+// client can try again.
 func (s *Service) Logout(w http.ResponseWriter, r *http.Request) error {
 	if err := s.CheckOrigin(r); err != nil {
+		return err
+	}
+	if _, _, err := bearer.Token(r); errors.Is(err, bearer.ErrRepeated) {
 		return err
 	}
 	for _, p := range s.presented(r) {
@@ -286,12 +305,13 @@ func (s *Service) presented(r *http.Request) []identity {
 		}
 		return all
 	}
-	if text, err := s.cookies.Read(r, cookie.Refresh); err == nil {
+	// A planted duplicate must not keep the session from being ended.
+	for _, text := range s.cookies.Values(r, cookie.Refresh) {
 		if t, err := s.codec.decode(text); err == nil {
 			add(identity{t.subject, t.family})
 		}
 	}
-	if text, err := s.cookies.Read(r, cookie.Access); err == nil {
+	for _, text := range s.cookies.Values(r, cookie.Access) {
 		addAccess(text)
 	}
 	return all
@@ -339,6 +359,8 @@ func WriteError(w http.ResponseWriter, err error) {
 		answer.Error(w, http.StatusForbidden, "access_denied", "Too many sessions. End one first.")
 	case errors.Is(err, ErrNotFound):
 		answer.Error(w, http.StatusNotFound, "not_found", "There is no such session.")
+	case errors.Is(err, bearer.ErrRepeated):
+		answer.Error(w, http.StatusBadRequest, "invalid_request", "Credentials came twice.")
 	case errors.Is(err, ErrSubject):
 		answer.Error(w, http.StatusBadRequest, "invalid_request", "The subject is not valid.")
 	default:

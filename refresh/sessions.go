@@ -87,9 +87,17 @@ func (s *Service) Start(ctx context.Context, p StartParams) (*Grant, error) {
 		s.record(ctx, e)
 		return nil, ErrLimit
 	}
+	s.dead(res.Evicted...)
+	// A deactivation after the first question found nothing to revoke if it was
+	// faster than the store.
+	if authority, err = s.ask(ctx, p.Subject, p.Client); err != nil {
+		if _, rerr := s.revoke(ctx, p.Subject, RevokeRequest{Subject: f.Subject, Family: f.ID, Proven: true, Reason: ReasonDenied}); rerr != nil {
+			return nil, rerr
+		}
+		return nil, err
+	}
 	e.Kind = EventLogin
 	s.record(ctx, e)
-	s.dead(res.Evicted...)
 	if len(res.Evicted) > 0 {
 		e.Kind, e.Reason, e.Count = EventRevoked, ReasonLimit, len(res.Evicted)
 		s.record(ctx, e)

@@ -133,26 +133,36 @@ func (s *Service) Verify(accessToken string) (*access.Claims, error) {
 // Live asks the store whether the session is still alive. It returns
 // ErrRevoked, ErrGone or ErrUnavailable when it is not known to be.
 func (s *Service) Live(ctx context.Context, c *access.Claims) error {
-	id, err := ParseFamilyID(c.SessionID)
-	if err != nil {
-		return access.ErrClaims
-	}
-	subject, ok := s.codec.subjectKey(c.Subject, id)
-	if !ok {
-		return ErrGone
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	f, err := s.store.Find(ctx, subject, id, s.access.Now())
+	f, err := s.find(ctx, c)
 	switch {
 	case err != nil:
-		return s.unavailable(ctx, Event{Subject: c.Subject, SessionID: c.SessionID}, err)
+		return err
 	case f.Revoked != "":
 		return &RefusedError{Err: ErrRevoked, SessionID: c.SessionID, Subject: c.Subject, Reason: f.Revoked}
 	case f.ID.IsZero():
 		return &RefusedError{Err: ErrGone, SessionID: c.SessionID, Subject: c.Subject}
 	}
 	return nil
+}
+
+// find asks the store for the claims' family; the zero Family when there is
+// none.
+func (s *Service) find(ctx context.Context, c *access.Claims) (Family, error) {
+	id, err := ParseFamilyID(c.SessionID)
+	if err != nil {
+		return Family{}, access.ErrClaims
+	}
+	subject, ok := s.codec.subjectKey(c.Subject, id)
+	if !ok {
+		return Family{}, nil // its root secret left the ring, and the family with it
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	f, err := s.store.Find(ctx, subject, id, s.access.Now())
+	if err != nil {
+		return Family{}, s.unavailable(ctx, Event{Subject: c.Subject, SessionID: c.SessionID}, err)
+	}
+	return f, nil
 }
 
 // Watch returns a context for long work on behalf of a session, such as a

@@ -27,7 +27,10 @@ type Sentinel struct {
 func StartSentinel(t testing.TB, replicas, sentinels int, args ...string) *Sentinel {
 	t.Helper()
 	s := &Sentinel{MasterName: "sessions", t: t}
-	args = append([]string{"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"}, args...)
+	// A primary that comes back must neither be empty nor accept writes before
+	// the sentinels have made it a replica: docs/operations.md.
+	args = append([]string{"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1",
+		"--appendonly", "yes", "--min-replicas-to-write", "1", "--min-replicas-max-lag", "10"}, args...)
 	primary := Start(t, args...)
 	s.servers = append(s.servers, primary)
 	for range replicas {

@@ -1,0 +1,101 @@
+package refresh_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/sessionkit/sessionkit/cookie"
+	"github.com/sessionkit/sessionkit/refresh"
+)
+
+// TestPlantedCookiesDoNotPreventALogout: without the "__Host-" prefix a
+// sibling domain can put cookies of the same names beside ours, in any order.
+func TestPlantedCookiesDoNotPreventALogout(t *testing.T) {
+	jar, err := cookie.New(cookie.Config{Prefix: cookie.PrefixSecure, Keys: func() [][]byte { return [][]byte{make([]byte, 32)} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := jar.Name(cookie.Refresh)
+	for _, tt := range []struct {
+		rule    string
+		cookies func(own string, mallory string) []string
+	}{
+		{"alone", func(own, mallory string) []string { return []string{own} }},
+		{"before it", func(own, mallory string) []string { return []string{"rubbish", own} }},
+		{"behind it", func(own, mallory string) []string { return []string{own, "rubbish"} }},
+		{"somebody else's token before it", func(own, mallory string) []string { return []string{mallory, own} }},
+	} {
+		t.Run(tt.rule, func(t *testing.T) {
+			k := newKit(t, func(c *refresh.Config) { c.Cookies = jar })
+			own, mallory := k.login("alice"), k.login("mallory")
+			r := httptest.NewRequest("POST", "/logout", nil)
+			for _, v := range tt.cookies(own.RefreshToken, mallory.RefreshToken) {
+				r.Header.Add("Cookie", name+"="+v)
+			}
+			w := httptest.NewRecorder()
+			k.LogoutHandler().ServeHTTP(w, r)
+			if w.Code != http.StatusNoContent {
+				t.Errorf("status %d", w.Code)
+			}
+			k.refused(own, refresh.ErrRevoked)
+		})
+	}
+}
+
+func TestALogoutWithCredentialsSentTwiceIsRefused(t *testing.T) {
+	k := newKit(t)
+	g := k.login("alice")
+	r := httptest.NewRequest("POST", "/logout", nil)
+	r.Header["Authorization"] = []string{"Bearer " + g.AccessToken, "Bearer " + g.AccessToken}
+	w := httptest.NewRecorder()
+	k.LogoutHandler().ServeHTTP(w, r)
+	if w.Code != http.StatusBadRequest || len(w.Result().Cookies()) != 0 {
+		t.Errorf("status %d, cookies %v", w.Code, w.Result().Cookies())
+	}
+	k.renew(g)
+}
+
+// TestALoginDoesNotSurviveADeactivationThatItRaces: the hook allows the login,
+// then the account is closed and its sessions are revoked, and only then does
+// the store keep the new one.
+func TestALoginDoesNotSurviveADeactivationThatItRaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var closed atomic.Bool
+		var late *lateStart
+		k := newKit(t, func(c *refresh.Config) {
+			late = &lateStart{Store: c.Store, before: func() { closed.Store(true) }}
+			c.Store = late
+			c.Claims = func(context.Context, string) (refresh.Authority, error) {
+				if closed.Load() {
+					return refresh.Authority{}, refresh.ErrDenied
+				}
+				return refresh.Authority{}, nil
+			}
+		})
+		if _, err := k.Start(t.Context(), refresh.StartParams{Subject: "alice", Client: laptop}); !errors.Is(err, refresh.ErrDenied) {
+			t.Errorf("the login ended with %v", err)
+		}
+		f, err := k.store.Find(t.Context(), late.family.Subject, late.family.ID, k.Now())
+		if err != nil || f.Revoked != refresh.ReasonDenied {
+			t.Errorf("the family is %q, %v", f.Revoked, err)
+		}
+	})
+}
+
+// lateStart is a store before which something else happens.
+type lateStart struct {
+	refresh.Store
+	before func()
+	family refresh.Family
+}
+
+func (s *lateStart) Start(ctx context.Context, req refresh.StartRequest) (refresh.StartResult, error) {
+	s.before()
+	s.family = req.Family
+	return s.Store.Start(ctx, req)
+}
