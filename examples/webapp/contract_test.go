@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -25,8 +27,21 @@ import (
 
 func TestMain(m *testing.M) {
 	iterations = 1000
+	logLevel = slog.LevelDebug
 	redis.SetLogger(quiet{})
-	os.Exit(m.Run())
+	status := m.Run()
+	// No secret that the whole suite saw may be where it does not belong.
+	for _, leak := range issued.leaks() {
+		fmt.Println("leak:", leak)
+		status = 1
+	}
+	if text, complete := issued.account(); complete {
+		fmt.Println("searched for leaks:", text)
+	} else if f := flag.Lookup("test.run"); f.Value.String() == "" && status == 0 {
+		fmt.Println("too little was searched for leaks:", text)
+		status = 1
+	}
+	os.Exit(status)
 }
 
 // serveDemo runs the program as main does, and returns where it listens.
@@ -41,7 +56,16 @@ func serveDemo(t *testing.T, args ...string) string {
 		in.Close()
 	}()
 	t.Cleanup(func() {
+		for i, arg := range args {
+			switch arg {
+			case "-redis":
+				issued.redis(args[i+1])
+			case "-keys":
+				issued.keys(args[i+1])
+			}
+		}
 		stop()
+		defer func() { issued.note("logs", stderr.String()) }()
 		select {
 		case code := <-status:
 			if code != 0 {
@@ -136,6 +160,7 @@ func (b *browser) do(method, path, body string, headers ...string) *answer {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	issued.response(res, string(text))
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	seen := make(map[string]bool)

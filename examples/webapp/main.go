@@ -92,8 +92,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
+// logLevel is lower in tests, which read all there is.
+var logLevel = slog.LevelInfo
+
 func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
-	log := slog.New(slog.NewTextHandler(stderr, nil))
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: logLevel}))
 	store, closeStore, err := openStore(ctx, s.redis, log)
 	if err != nil {
 		return err
