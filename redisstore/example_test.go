@@ -2,7 +2,11 @@ package redisstore_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
 	"log"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -24,4 +28,23 @@ func ExampleNew() {
 		log.Print(w)
 	}
 	// Hand the store to refresh.New.
+}
+
+// A client for production: by Sentinel, over TLS, and with limits.
+func Example_sentinel() {
+	sentinels := []string{"10.0.0.1:26379", "10.0.0.2:26379", "10.0.0.3:26379"}
+	authorities := x509.NewCertPool() // with the certificate authority of your Redis
+
+	client := redis.NewFailoverClient(&redis.FailoverOptions{
+		MasterName: "sessions", SentinelAddrs: sentinels,
+		ContextTimeoutEnabled: true, // or a stalled server holds goroutines for seconds
+		DialTimeout:           time.Second,
+		PoolSize:              50, // concurrent renewals, plus one for the feed
+		TLSConfig:             &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authorities},
+	})
+	defer client.Close()
+
+	store, err := redisstore.New(redisstore.Config{Client: client})
+	fmt.Println(store != nil, err)
+	// Output: true <nil>
 }

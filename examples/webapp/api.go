@@ -186,8 +186,9 @@ func (a *app) password(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusForbidden, "invalid_credentials", "The old password is wrong.")
 		return
 	}
-	a.users.setPassword(c.Subject, replacement)
+	undo := a.users.setPassword(c.Subject, replacement)
 	if err := a.sessions.RevokeOthers(r.Context(), c, refresh.ReasonPassword); err != nil {
+		undo() // a new password that leaves the thief signed in is worth nothing
 		refresh.WriteError(w, err)
 		return
 	}

@@ -754,9 +754,12 @@ func TestTwoInstancesOnOneRedis(t *testing.T) {
 		t.Errorf("while the store is away: %v", a.Header)
 	}
 	b.want(503, "", "GET", "/healthz", "")
+	b.want(503, "", "POST", "/api/password", `{"old":"builder","new":"wrecker"}`)
 	server.Resume()
 	redistest.Await(t, 10*time.Second, "the store is back", func() bool { return b.do("GET", "/healthz", "").StatusCode == 200 })
 	b.want(200, "", "POST", "/auth/token/refresh", "")
+	newBrowser(t, one).signIn("bob", "builder") // the old password, on any instance
+	newBrowser(t, two).signIn("bob", "builder")
 }
 
 func TestAlgorithms(t *testing.T) {

@@ -80,14 +80,23 @@ func (u *users) check(name, password string) bool {
 	return known && right && active
 }
 
-func (u *users) setPassword(name, password string) {
+// setPassword returns what takes the change back.
+func (u *users) setPassword(name, password string) (undo func()) {
 	u.hashes <- struct{}{}
 	changed := newUser(password)
 	<-u.hashes
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if account := u.byName[name]; account != nil {
-		account.salt, account.hash = changed.salt, changed.hash
+	account := u.byName[name]
+	if account == nil {
+		return func() {}
+	}
+	salt, hash := account.salt, account.hash
+	account.salt, account.hash = changed.salt, changed.hash
+	return func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		account.salt, account.hash = salt, hash
 	}
 }
 
