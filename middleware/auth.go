@@ -91,9 +91,10 @@ func New(cfg Config) (*Auth, error) {
 // An Authorization header, if there is one, alone decides. Otherwise it is
 // the access cookie; when that is absent, expired or unusable, the refresh
 // cookie: the session is renewed, next runs, and its response carries the new
-// cookies. Requests with unsafe methods that rely on cookies and come from
-// another origin get 403, before anything is renewed. While the store is away
-// a renewal gets 503 with Retry-After; valid access tokens go on working.
+// cookies. Requests with unsafe methods, and WebSocket handshakes, that rely on
+// cookies and come from another origin get 403, before anything is renewed.
+// While the store is away a renewal gets 503 with Retry-After; valid access
+// tokens go on working.
 //
 // It never deletes cookies: a late refusal must not wipe a fresh login.
 func (a *Auth) RequireAuth(next http.Handler) http.Handler {
@@ -261,7 +262,9 @@ func (a *Auth) verify(r *http.Request, text string) (*access.Claims, error) {
 func (a *Auth) checkOrigin(r *http.Request) error {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
-		return nil
+		if len(r.Header["Upgrade"]) == 0 {
+			return nil
+		}
 	}
 	return a.sessions.CheckOrigin(r)
 }

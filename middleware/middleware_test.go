@@ -282,12 +282,16 @@ func TestCrossOriginRequests(t *testing.T) {
 		{"another site, DELETE", "DELETE", "Sec-Fetch-Site: cross-site", false},
 		{"an unknown method", "PROPFIND", "Sec-Fetch-Site: cross-site", false},
 		{"another site, GET", "GET", "Sec-Fetch-Site: cross-site", true},
+		{"a WebSocket, same origin", "GET", "Upgrade: websocket|Origin: http://example.com", true},
+		{"a WebSocket, another origin", "GET", "Upgrade: websocket|Origin: https://evil.example", false},
+		{"a WebSocket, an opaque origin", "GET", "Upgrade: WebSocket|Origin: null", false},
+		{"a WebSocket, no browser", "GET", "Upgrade: websocket", true},
 		{"another site, HEAD", "HEAD", "Sec-Fetch-Site: cross-site", true},
 	} {
 		for _, cookies := range []string{all, expired} {
 			t.Run(tt.name+" with "+cookies, func(t *testing.T) {
 				before := a.store.calls.Load()
-				res := serve(a.RequireAuth(greet), k.request(tt.method, "/", cookies, tt.header))
+				res := serve(a.RequireAuth(greet), k.request(tt.method, "/", cookies, strings.Split(tt.header, "|")...))
 				if want := map[bool]int{true: 200, false: 403}[tt.ok]; res.StatusCode != want {
 					t.Errorf("status %d, want %d", res.StatusCode, want)
 				}

@@ -33,9 +33,16 @@ const (
 var ErrCrossOrigin = errors.New("refresh: cross-origin request refused")
 
 // CheckOrigin returns ErrCrossOrigin for a request with an unsafe method that
-// another origin caused, by the rules of http.CrossOriginProtection.
+// another origin caused, by the rules of http.CrossOriginProtection. A
+// WebSocket handshake is a GET that any page may cause and that opens a way to
+// act: it counts as unsafe (RFC 6455 section 10.2).
 func (s *Service) CheckOrigin(r *http.Request) error {
-	if s.crossOrigin.Check(r) == nil {
+	judged := r
+	if r.Method == http.MethodGet && len(r.Header["Upgrade"]) > 0 {
+		handshake := *r
+		handshake.Method, judged = http.MethodPost, &handshake
+	}
+	if s.crossOrigin.Check(judged) == nil {
 		return nil
 	}
 	s.Record(r, Event{Kind: EventCrossOrigin, Err: ErrCrossOrigin})
