@@ -82,7 +82,7 @@ type Config struct {
 	Timeout time.Duration
 	// FeedStaleAfter is how long the store's feed may be silent before this
 	// instance no longer trusts it to know of all revocations. 0 means 5
-	// seconds. What happens then is middleware's Config.LiveWhenStale.
+	// seconds; at least 3. What happens then is middleware's Config.LiveWhenStale.
 	FeedStaleAfter time.Duration
 }
 
@@ -141,6 +141,7 @@ const (
 	defaultTimeout  = 2 * time.Second
 	// The feed has a heartbeat every other second at least.
 	defaultStaleAfter = 5 * time.Second
+	minStaleAfter     = 3 * time.Second
 	// clockSkew is by how much the clocks of instances may differ.
 	clockSkew = 30 * time.Second
 )
@@ -208,6 +209,8 @@ func (s *Service) setTimes(cfg Config) error {
 		}
 	}
 	switch {
+	case s.feed.staleAfter < minStaleAfter:
+		return fmt.Errorf("refresh: Config.FeedStaleAfter is less than %v: a feed that works may be silent for 2 seconds", minStaleAfter)
 	case s.absolute > maxAbsolute:
 		return fmt.Errorf("refresh: Config.AbsoluteLifetime exceeds 400 days, the longest that browsers keep a cookie")
 	case s.absolute < time.Second || s.idle < time.Second || s.browser < time.Second:

@@ -165,6 +165,7 @@ func TestNewRefusesBadConfigurations(t *testing.T) {
 		{"StrictSingleUse", func(c *refresh.Config) { c.StrictSingleUse, c.SettleTime = true, time.Second }},
 		{"Timeout", func(c *refresh.Config) { c.Timeout = -1 }},
 		{"FeedStaleAfter", func(c *refresh.Config) { c.FeedStaleAfter = -1 }},
+		{"FeedStaleAfter", func(c *refresh.Config) { c.FeedStaleAfter = 2 * time.Second }},
 		{"MaxSessions", func(c *refresh.Config) { c.MaxSessions = -1 }},
 		{"RefuseAtLimit", func(c *refresh.Config) { c.RefuseAtLimit = true }},
 		{"Binding", func(c *refresh.Config) { c.Binding = refresh.Binding{Off: true, Enforced: refresh.IP} }},

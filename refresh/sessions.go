@@ -62,8 +62,7 @@ func (s *Service) Start(ctx context.Context, p StartParams) (*Grant, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	authority, err := s.ask(ctx, p.Subject, p.Client)
-	if err != nil {
+	if _, err := s.ask(ctx, p.Subject, p.Client); err != nil {
 		return nil, err
 	}
 	tok, f, err := s.newFamily(p)
@@ -90,7 +89,8 @@ func (s *Service) Start(ctx context.Context, p StartParams) (*Grant, error) {
 	s.dead(res.Evicted...)
 	// A deactivation after the first question found nothing to revoke if it was
 	// faster than the store.
-	if authority, err = s.ask(ctx, p.Subject, p.Client); err != nil {
+	authority, err := s.ask(ctx, p.Subject, p.Client)
+	if err != nil {
 		if _, rerr := s.revoke(ctx, p.Subject, RevokeRequest{Subject: f.Subject, Family: f.ID, Proven: true, Reason: ReasonDenied}); rerr != nil {
 			return nil, rerr
 		}
