@@ -40,12 +40,12 @@ func (j *Jar) Read(r *http.Request, n Name) (string, error) {
 	return value, nil
 }
 
-// maxValues bounds what Values returns. A sibling domain can plant cookies
-// beside ours, but browsers keep them in order and a request carries few.
-const maxValues = 8
+// maxValues is more cookies than browsers keep for a domain (Chromium 180,
+// Firefox 150), so that planting some cannot push the real one out.
+const maxValues = 200
 
 // Values returns the different well-formed values that the request has for a
-// cookie, at most eight: for a logout, which has to end the session even if
+// cookie, at most 200: for a logout, which has to end the session even if
 // somebody planted a second cookie of that name.
 func (j *Jar) Values(r *http.Request, n Name) []string {
 	var values []string
