@@ -70,12 +70,7 @@ func (s *Service) Start(ctx context.Context, p StartParams) (*Grant, error) {
 		return nil, err
 	}
 	req := StartRequest{Family: f, MaxSessions: s.maxSessions, RefuseAtLimit: s.refuseAtLimit, Now: f.CreatedAt}
-	res, err := s.store.Start(ctx, req)
-	if err == nil && s.maxSessions > 0 && !res.Refused {
-		var older []FamilyID
-		older, err = s.limitOlderSecrets(ctx, p.Subject, &f)
-		res.Evicted = append(res.Evicted, older...)
-	}
+	res, err := s.admit(ctx, p.Subject, req)
 	e := Event{Subject: p.Subject, SessionID: f.ID.String()}
 	e.describe(p.Client)
 	switch {
@@ -132,6 +127,44 @@ func (s *Service) newFamily(p StartParams) (token, Family, error) {
 		Remember: p.Remember, ACR: p.ACR, AMR: p.AMR,
 		Fingerprint: s.binding.fingerprint(fp, p.Client), Device: p.Client.device(),
 	}, nil
+}
+
+// admit asks the store to keep a new family, within the subject's limit.
+func (s *Service) admit(ctx context.Context, subject string, req StartRequest) (StartResult, error) {
+	if s.refuseAtLimit {
+		// No family is born under an older secret any more, so what is
+		// counted here can only become less.
+		older, err := s.countOlderSecrets(ctx, subject, &req.Family)
+		if err != nil {
+			return StartResult{}, err
+		}
+		if req.MaxSessions -= older; req.MaxSessions <= 0 {
+			return StartResult{Refused: true}, nil
+		}
+	}
+	res, err := s.store.Start(ctx, req)
+	if err == nil && s.maxSessions > 0 && !s.refuseAtLimit {
+		var older []FamilyID
+		older, err = s.limitOlderSecrets(ctx, subject, &req.Family)
+		res.Evicted = append(res.Evicted, older...)
+	}
+	return res, err
+}
+
+// countOlderSecrets returns how many sessions the subject has that were
+// started under an older root secret than the new one.
+func (s *Service) countOlderSecrets(ctx context.Context, subject string, f *Family) (n int, err error) {
+	for _, key := range s.codec.subjectKeys(subject) {
+		if key == f.Subject {
+			continue
+		}
+		list, err := s.store.List(ctx, key, f.CreatedAt)
+		if err != nil {
+			return 0, err
+		}
+		n += len(list)
+	}
+	return n, nil
 }
 
 // limitOlderSecrets counts the new family against those that the subject

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/sessionkit/sessionkit/cookie"
 	"github.com/sessionkit/sessionkit/refresh"
@@ -98,4 +99,41 @@ func (s *lateStart) Start(ctx context.Context, req refresh.StartRequest) (refres
 	s.before()
 	s.family = req.Family
 	return s.Store.Start(ctx, req)
+}
+
+// TestSessionsOfAnOlderRootSecretCount against the limit, whichever way it is
+// kept.
+func TestSessionsOfAnOlderRootSecretCount(t *testing.T) {
+	for _, refuse := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			k := newKit(t, func(c *refresh.Config) { c.MaxSessions, c.RefuseAtLimit = 3, refuse })
+			older := []*refresh.Grant{k.login("alice")}
+			time.Sleep(time.Second)
+			older = append(older, k.login("alice"))
+			next := k.keys
+			next.Secrets = append([][]byte{newKeys(t).Secrets[0]}, k.keys.Secrets...)
+			if err := k.ring.Replace(next); err != nil {
+				t.Fatal(err)
+			}
+			newer := k.login("alice")
+			_, err := k.Start(context.Background(), refresh.StartParams{Subject: "alice", Client: laptop})
+			if refuse {
+				if !errors.Is(err, refresh.ErrLimit) {
+					t.Errorf("the fourth login: %v", err)
+				}
+				k.renew(older[0])
+				if err := k.Revoke(context.Background(), "alice", older[1].Claims.SessionID, refresh.ReasonUser); err != nil {
+					t.Error(err)
+				}
+				k.login("alice") // there is room again
+			} else {
+				if err != nil {
+					t.Errorf("the fourth login: %v", err)
+				}
+				k.refused(older[0], refresh.ErrRevoked)
+				k.renew(older[1])
+			}
+			k.renew(newer)
+		})
+	}
 }
