@@ -57,13 +57,17 @@ func newRing(t testing.TB) *access.KeyRing {
 // plain hides the feed of a store, for tests that count commands.
 type plain struct{ refresh.Store }
 
+// settle is the settle time of services under test: what settles in
+// production after a minute settles at once.
+const settle = 10 * time.Millisecond
+
 func newService(t testing.TB, ring *access.KeyRing, store refresh.Store, rec refresh.Recorder, limit int) *refresh.Service {
 	t.Helper()
 	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: ring})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := refresh.New(refresh.Config{Access: tokens, Store: store, Events: rec, MaxSessions: limit})
+	s, err := refresh.New(refresh.Config{Access: tokens, Store: store, Events: rec, MaxSessions: limit, SettleTime: settle})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +95,7 @@ func again(t testing.TB, f func() error) (failures int) {
 
 // life plays an honest user's sessions, from login to logout everywhere, and
 // checks after each step that nobody is worse off.
-func life(t testing.TB, s *refresh.Service, store refresh.Store, subject string) (failures int) {
+func life(t testing.TB, s *refresh.Service, rec *events, subject string) (failures int) {
 	t.Helper()
 	ctx := context.Background()
 	client := refresh.Client{UserAgent: "Firefox/1.0", DeviceID: "d"}
@@ -122,6 +126,14 @@ func life(t testing.TB, s *refresh.Service, store refresh.Store, subject string)
 		t.Fatal("a lost response is answered with another successor: the family forked")
 	}
 	third := renew(second)
+	settled := rec.of(refresh.EventSettled)
+	redistest.Await(t, 10*time.Second, "the client's use of its token settles the generation", func() bool {
+		if _, err := s.Verify(third.AccessToken); err != nil {
+			t.Fatalf("a fresh access token: %v", err)
+		}
+		return rec.of(refresh.EventSettled) > settled
+	})
+	third = renew(third)
 	other := login() // the limit is 2
 	newest := login()
 	if _, err := s.Refresh(ctx, third.RefreshToken, client); !errors.Is(err, refresh.ErrRefused) && !errors.Is(err, refresh.ErrUnavailable) {
@@ -198,7 +210,7 @@ func TestOneFaultAtEachCommand(t *testing.T) {
 				})
 				rec := new(events)
 				s := newService(t, ring, plain{store}, rec, 2)
-				life(t, s, store, fmt.Sprintf("user-%v-%d", fault, position))
+				life(t, s, rec, fmt.Sprintf("user-%v-%d", fault, position))
 				s.Close()
 				proxy.SetPlan(nil)
 				if rec.of(refresh.EventReuse) != 0 || rec.of(refresh.EventStoreBehind) != 0 {
@@ -231,7 +243,7 @@ func TestRandomFaults(t *testing.T) {
 	})
 	failures := 0
 	for i := range 30 {
-		failures += life(t, s, store, fmt.Sprintf("user-%d", i))
+		failures += life(t, s, rec, fmt.Sprintf("user-%d", i))
 	}
 	proxy.SetPlan(nil)
 	if rec.of(refresh.EventReuse) != 0 || rec.of(refresh.EventStoreBehind) != 0 {
