@@ -271,6 +271,9 @@ func (s *Service) deleteCookies(w http.ResponseWriter, r *http.Request) {
 	}
 	s.cookies.Delete(w.Header(), cookie.Refresh)
 	s.cookies.Delete(w.Header(), cookie.Access)
+	if s.clearSiteData != "" {
+		w.Header().Set("Clear-Site-Data", s.clearSiteData)
+	}
 }
 
 // identity is a session that a request proved to hold a token of.

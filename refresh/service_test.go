@@ -164,6 +164,7 @@ func TestNewRefusesBadConfigurations(t *testing.T) {
 		{"SettleTime", func(c *refresh.Config) { c.SettleTime = 6 * time.Minute }},
 		{"StrictSingleUse", func(c *refresh.Config) { c.StrictSingleUse, c.SettleTime = true, time.Second }},
 		{"Timeout", func(c *refresh.Config) { c.Timeout = -1 }},
+		{"ClearSiteData", func(c *refresh.Config) { c.ClearSiteData = []string{"cache", `storage"`} }},
 		{"FeedStaleAfter", func(c *refresh.Config) { c.FeedStaleAfter = -1 }},
 		{"FeedStaleAfter", func(c *refresh.Config) { c.FeedStaleAfter = 2 * time.Second }},
 		{"MaxSessions", func(c *refresh.Config) { c.MaxSessions = -1 }},
@@ -791,7 +792,7 @@ func TestEveryConfigFieldHasATest(t *testing.T) {
 		"Access": "everywhere", "Store": "everywhere", "Cookies": "examples/webapp", "IdleTimeout": "TestLifetimes",
 		"AbsoluteLifetime": "TestLifetimes", "BrowserSessionLifetime": "TestLifetimes", "SettleTime": "examples/webapp",
 		"StrictSingleUse": "TestStrictSingleUse", "RefuseStoreBehind": "TestStoreThatLostWrites", "MaxSessions": "TestLimit",
-		"RefuseAtLimit": "TestLimit", "Binding": "TestFingerprintBinding", "TrustedProxies": "TestClientIP",
+		"RefuseAtLimit": "TestLimit", "ClearSiteData": "TestClearSiteData", "Binding": "TestFingerprintBinding", "TrustedProxies": "TestClientIP",
 		"CrossOrigin": "TestTrustedOrigin", "Claims": "TestClaimsHook", "Events": "TestNoSecretInEventsErrorsAndLogs",
 		"Timeout": "TestTheStoreIsAway", "FeedStaleAfter": "TestFeedGoesStale",
 	}

@@ -137,3 +137,31 @@ func TestSessionsOfAnOlderRootSecretCount(t *testing.T) {
 		})
 	}
 }
+
+func TestClearSiteData(t *testing.T) {
+	for _, tt := range []struct {
+		rule   string
+		config []string
+		header string
+		want   string
+	}{
+		{"by default nothing else is deleted", nil, "", ""},
+		{"a browser is told what to delete", []string{"cache", "storage"}, "", `"cache", "storage"`},
+		{"everything", []string{"*"}, "", `"*"`},
+		{"a native app has no site data", []string{"cache"}, "Bearer ", ""},
+	} {
+		k := newKit(t, func(c *refresh.Config) { c.ClearSiteData = tt.config })
+		g := k.login("alice")
+		r := httptest.NewRequest("POST", "/logout", nil)
+		r.AddCookie(&http.Cookie{Name: "__Host-refresh", Value: g.RefreshToken})
+		if tt.header != "" {
+			r.Header.Set("Authorization", tt.header+g.AccessToken)
+		}
+		w := httptest.NewRecorder()
+		k.LogoutHandler().ServeHTTP(w, r)
+		if got := w.Header().Get("Clear-Site-Data"); w.Code != 204 || got != tt.want {
+			t.Errorf("%s: status %d, Clear-Site-Data %s", tt.rule, w.Code, got)
+		}
+		k.refused(g, refresh.ErrRevoked)
+	}
+}
