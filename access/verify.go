@@ -9,8 +9,11 @@ import (
 // Verify returns the claims of a token that may be used now. It fails with one
 // of this package's sentinels: ErrExpired only if nothing else is wrong with
 // the token. It needs no network and no store.
-func (t *Tokens) Verify(token string) (*Claims, error) {
-	now := t.now()
+func (t *Tokens) Verify(token string) (*Claims, error) { return t.VerifyAt(token, t.now()) }
+
+// VerifyAt is Verify at a time that the caller has just read from Now, for
+// request paths that need it themselves.
+func (t *Tokens) VerifyAt(token string, now time.Time) (*Claims, error) {
 	ring := t.ring.state.Load()
 	if c := t.cache.get(token, ring); c != nil {
 		// Issue and validity times were right before and time only moves on;

@@ -252,9 +252,10 @@ func TestRead(t *testing.T) {
 		{"twice, in two lines", []string{"__Host-refresh=v", "__Host-refresh=w"}, "", cookie.ErrDuplicate},
 		{"twice, one empty", []string{"__Host-refresh=; __Host-refresh=w"}, "", cookie.ErrDuplicate},
 		{"empty", []string{"__Host-refresh="}, "", cookie.ErrMalformed},
-		{"quoted", []string{`__Host-refresh="v"`}, "", cookie.ErrMalformed},
-		{"a space inside", []string{"__Host-refresh=v w"}, "", cookie.ErrMalformed},
-		{"not ASCII", []string{"__Host-refresh=\xff"}, "", cookie.ErrMalformed},
+		{"quoted: the quotes are part of it", []string{`__Host-refresh="v"`}, `"v"`, nil},
+		{"a space inside is part of it", []string{"__Host-refresh=v w"}, "v w", nil},
+		{"blanks around it are not", []string{"a=b; \t__Host-refresh=v \t; c=d"}, "v", nil},
+		{"a blank in the name", []string{"__Host-refresh =v"}, "", cookie.ErrAbsent},
 		{"too long", []string{"__Host-refresh=" + strings.Repeat("v", 4097)}, "", cookie.ErrMalformed},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -390,12 +391,12 @@ func FuzzRead(f *testing.F) {
 		if err == nil {
 			// net/http sees the same cookie.
 			for _, c := range r.CookiesNamed("__Host-refresh") {
+				if c.Quoted {
+					c.Value = `"` + c.Value + `"`
+				}
 				if c.Value != value {
 					t.Errorf("Read = %q, net/http reads %q from %q", value, c.Value, header)
 				}
-			}
-			if j.Set(make(http.Header), cookie.Refresh, value, 0) != nil && len(value) < 4000 {
-				t.Errorf("%q can be read and not set", value)
 			}
 		} else if value != "" {
 			t.Errorf("a value %q beside error %v", value, err)

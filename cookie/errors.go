@@ -8,8 +8,7 @@ var (
 	// ErrDuplicate: the request has several cookies of that name with
 	// different values; one of them was planted, and there is no telling which.
 	ErrDuplicate = errors.New("cookie: sent twice with different values")
-	// ErrMalformed: the value has characters that no cookie of ours has, or is
-	// longer than any.
+	// ErrMalformed: the value is empty, or longer than any of ours.
 	ErrMalformed = errors.New("cookie: malformed value")
 	// ErrValue: the value to set has characters that cookies cannot hold (RFC
 	// 6265bis section 4.1.1), or is empty.

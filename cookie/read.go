@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// Read returns a cookie of the request. Names are compared exactly: a browser
-// that enforces "__Host-" does not for "__host-". Quotes around a value are
-// part of it, and no value of ours has any. It fails with ErrAbsent,
-// ErrDuplicate or ErrMalformed. It does not allocate, and reads each byte of
-// the Cookie headers at most twice.
+// Read returns a cookie of the request as it was sent: whoever reads a token
+// judges its characters. Names are compared exactly: a browser that enforces
+// "__Host-" does not for "__host-". Quotes around a value are part of it, and
+// no value of ours has any. It fails with ErrAbsent, ErrDuplicate or
+// ErrMalformed. It does not allocate, and passes over the Cookie headers once.
 func (j *Jar) Read(r *http.Request, n Name) (string, error) {
 	name := j.full[n]
 	value, found := "", false
@@ -18,11 +18,8 @@ func (j *Jar) Read(r *http.Request, n Name) (string, error) {
 		for line != "" {
 			var pair string
 			pair, line, _ = strings.Cut(line, ";")
-			pair = strings.Trim(pair, " \t")
-			// A name without "=" is a cookie with an empty value, as net/http
-			// reads it.
-			got, v, _ := strings.Cut(pair, "=")
-			if got != name {
+			v, ok := valueOf(pair, name)
+			if !ok {
 				continue
 			}
 			if found && v != value {
@@ -34,11 +31,31 @@ func (j *Jar) Read(r *http.Request, n Name) (string, error) {
 	switch {
 	case !found:
 		return "", ErrAbsent
-	case !isToken(value):
+	case value == "" || len(value) > maxSize:
 		return "", ErrMalformed
 	}
 	return value, nil
 }
+
+// valueOf returns the value of a cookie-pair if it has the name. A name without
+// "=" is a cookie with an empty value, as net/http reads it.
+func valueOf(pair, name string) (value string, ok bool) {
+	for pair != "" && isBlank(pair[0]) {
+		pair = pair[1:]
+	}
+	if value, ok = strings.CutPrefix(pair, name); !ok {
+		return "", false
+	}
+	for value != "" && isBlank(value[len(value)-1]) {
+		value = value[:len(value)-1]
+	}
+	if value == "" {
+		return "", true
+	}
+	return value[1:], value[0] == '='
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 // maxValues is more cookies than browsers keep for a domain (Chromium 180,
 // Firefox 150), so that planting some cannot push the real one out.
@@ -51,8 +68,8 @@ func (j *Jar) Values(r *http.Request, n Name) []string {
 	var values []string
 	for _, line := range r.Header["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
-			name, v, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
-			if name == j.full[n] && isToken(v) && len(values) < maxValues && !slices.Contains(values, v) {
+			v, ok := valueOf(pair, j.full[n])
+			if ok && isToken(v) && len(values) < maxValues && !slices.Contains(values, v) {
 				values = append(values, v)
 			}
 		}

@@ -115,14 +115,15 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // older cookies. Counting from the token's own issue, not from the rotation,
 // matters: a replay hands out a fresh token, and the proof starts anew.
 func (s *Service) Verify(accessToken string) (*access.Claims, error) {
-	c, err := s.access.Verify(accessToken)
+	now := s.access.Now()
+	c, err := s.access.VerifyAt(accessToken, now)
 	if err != nil {
 		return nil, err
 	}
 	if s.revoked.has(c.SessionID) {
 		return nil, ErrRevoked
 	}
-	if s.access.Now().Sub(c.IssuedAt) >= s.settle && !s.rules.SingleUse && c.Mark() {
+	if now.Sub(c.IssuedAt) >= s.settle && !s.rules.SingleUse && c.Mark() {
 		if id, err := ParseFamilyID(c.SessionID); err == nil {
 			s.settler.add(id, settled{c.Subject, uint32(c.Generation)})
 		}
