@@ -19,35 +19,39 @@
 -- The time is the caller's: the protocol has no time window in which instances
 -- whose clocks differ by seconds could disagree, and some servers forbid TIME.
 local VERSION, TOMBSTONE = 1, 129
-local ZERO = string.rep('\0', 12)
+local call, byte, sub, char, floor = redis.call, string.byte, string.sub, string.char, math.floor
 
-local function num(s, i, n)
-  local v = 0
-  for k = i, i + n - 1 do v = v * 256 + string.byte(s, k) end
-  return v
+-- Numbers of six and of four bytes at position i.
+local function num6(s, i)
+  local a, b, c, d, e, f = byte(s, i, i + 5)
+  return ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
 end
 
-local function enc(v, n)
-  local t = {}
-  for k = n, 1, -1 do
-    t[k] = string.char(v % 256)
-    v = math.floor(v / 256)
-  end
-  return table.concat(t)
+local function num4(s, i)
+  local a, b, c, d = byte(s, i, i + 3)
+  return ((a * 256 + b) * 256 + c) * 256 + d
+end
+
+local function enc4(v)
+  return char(floor(v / 16777216) % 256, floor(v / 65536) % 256, floor(v / 256) % 256, v % 256)
+end
+
+local function enc6(v)
+  return char(floor(v / 1099511627776) % 256, floor(v / 4294967296) % 256) .. enc4(v % 4294967296)
 end
 
 local function is_family(hot, cold)
-  return hot and cold and #hot >= 56 and string.byte(hot, 1) == VERSION
-    and #cold >= 59 and string.byte(cold, 1) == VERSION
+  return hot and cold and #hot >= 56 and byte(hot, 1) == VERSION
+    and #cold >= 59 and byte(cold, 1) == VERSION
 end
 
 local function is_tombstone(hot)
-  return hot and #hot >= 13 and string.byte(hot, 1) == TOMBSTONE
+  return hot and #hot >= 13 and byte(hot, 1) == TOMBSTONE
 end
 
 -- When the family ends unless it is rotated again.
 local function expires_at(hot, cold)
-  return math.min(num(hot, 47, 6) + num(cold, 19, 4) * 1000, num(cold, 13, 6))
+  return math.min(num6(hot, 47) + num4(cold, 19) * 1000, num6(cold, 13))
 end
 
 -- Only a server that may write can say that a family does not exist: a replica
@@ -55,50 +59,18 @@ end
 -- restart has nothing. Both refuse this, which changes nothing, with READONLY
 -- or, given min-replicas-to-write, NOREPLICAS.
 local function absent(key, id)
-  redis.call('HDEL', key, id)
+  call('HDEL', key, id)
 end
 
 -- Keeps the key for at least so many milliseconds; never shortens its life.
 local function keep(key, ms)
-  if redis.call('PTTL', key) < ms then redis.call('PEXPIRE', key, ms) end
+  if call('PTTL', key) < ms then call('PEXPIRE', key, ms) end
 end
 
 -- HDEL comes first: a server that is out of memory refuses a script whose first
 -- write needs some, and a revocation must get through.
 local function bury(key, id, now, retention, attempt, reason)
-  redis.call('HDEL', key, id .. 'c', id .. 'd', id .. 'a')
-  redis.call('HSET', key, id, string.char(TOMBSTONE) .. enc(now, 6) .. attempt .. reason)
+  call('HDEL', key, id .. 'c', id .. 'd', id .. 'a')
+  call('HSET', key, id, char(TOMBSTONE) .. enc6(now) .. attempt .. reason)
   keep(key, retention)
-end
-
--- Byte order, whatever the server's locale.
-local function before(a, b)
-  if a.created ~= b.created then return a.created < b.created end
-  for i = 1, 16 do
-    local x, y = string.byte(a.id, i), string.byte(b.id, i)
-    if x ~= y then return x < y end
-  end
-  return false
-end
-
--- Reads all records of the subject: the live families, oldest first, and the
--- tombstones; drops what has expired.
-local function survey(key, now, retention)
-  local all = redis.call('HGETALL', key)
-  local field, live, dead = {}, {}, {}
-  for i = 1, #all, 2 do field[all[i]] = all[i + 1] end
-  for name, value in pairs(field) do
-    if #name == 16 then
-      local cold = field[name .. 'c']
-      if is_tombstone(value) and now < num(value, 2, 6) + retention then
-        dead[#dead + 1] = { id = name, attempt = string.sub(value, 8, 13), reason = string.sub(value, 14) }
-      elseif is_family(value, cold) and now < expires_at(value, cold) then
-        live[#live + 1] = { id = name, created = num(cold, 2, 6) }
-      elseif is_tombstone(value) or is_family(value, cold) then
-        redis.call('HDEL', key, name, name .. 'c', name .. 'd', name .. 'a')
-      end
-    end
-  end
-  table.sort(live, before)
-  return live, dead
 end

@@ -13,7 +13,7 @@ local now, retention = tonumber(ARGV[6]), tonumber(ARGV[7])
 
 if only ~= '' then
   local rec = redis.call('HMGET', key, only, only .. 'c')
-  if is_tombstone(rec[1]) and now < num(rec[1], 2, 6) + retention then return only end
+  if is_tombstone(rec[1]) and now < num6(rec[1], 2) + retention then return only end
   if not rec[1] then absent(key, only) end
   if not is_family(rec[1], rec[2]) or now >= expires_at(rec[1], rec[2]) then return '' end
   bury(key, only, now, retention, attempt, reason)

@@ -17,6 +17,8 @@ import (
 var (
 	//go:embed common.lua
 	commonLua string
+	//go:embed survey.lua
+	surveyLua string
 	//go:embed start.lua
 	startLua string
 	//go:embed rotate.lua
@@ -32,10 +34,10 @@ var (
 	//go:embed probe.lua
 	probeLua string
 
-	startScript    = redis.NewScript(commonLua + startLua)
+	startScript    = redis.NewScript(commonLua + surveyLua + startLua)
 	rotateScript   = redis.NewScript(commonLua + rotateLua)
 	settleScript   = redis.NewScript(commonLua + settleLua)
-	revokeScript   = redis.NewScript(commonLua + revokeLua)
+	revokeScript   = redis.NewScript(commonLua + surveyLua + revokeLua)
 	findScript     = redis.NewScript(commonLua + findLua)
 	announceScript = redis.NewScript(announceLua)
 	probeScript    = redis.NewScript(probeLua)
