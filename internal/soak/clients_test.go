@@ -1,0 +1,420 @@
+package soak
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A user has one browser with several tabs, or one native app.
+type user struct {
+	w      *world
+	name   string
+	native bool
+
+	mu       sync.Mutex
+	jar      map[string]string // cookies, or "access" and "refresh"
+	sid      string
+	disk     []snapshot // what a crash may bring back
+	life     context.Context
+	end      context.CancelFunc // ends the requests of this life of the browser
+	signedIn time.Time
+}
+
+type snapshot struct {
+	at  time.Time
+	jar map[string]string
+}
+
+func clone(m map[string]string) map[string]string {
+	c := make(map[string]string, len(m))
+	for k, v := range m {
+		c[k] = v
+	}
+	return c
+}
+
+// state is what a request starts out with.
+func (u *user) state() (context.Context, map[string]string, string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.life, clone(u.jar), u.sid
+}
+
+// keep stores what a response brought, unless the browser died meanwhile.
+func (u *user) keep(life context.Context, res *http.Response) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if life.Err() != nil || life != u.life {
+		return
+	}
+	cookies := res.Cookies()
+	for _, c := range cookies {
+		if c.MaxAge < 0 {
+			delete(u.jar, c.Name)
+		} else {
+			u.jar[c.Name] = c.Value
+		}
+	}
+	if len(cookies) > 0 {
+		u.disk = append(u.disk, snapshot{time.Now(), clone(u.jar)})
+		if len(u.disk) > 32 {
+			u.disk = u.disk[1:]
+		}
+	}
+}
+
+// crash kills the browser; it comes back with the cookies of a moment ago.
+func (u *user) crash() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.sid == "" || time.Since(u.signedIn) < u.w.crash() {
+		return // what a crash takes back is a login: nothing to test
+	}
+	u.w.account.crashes.Add(1)
+	u.end()
+	u.life, u.end = context.WithCancel(context.Background())
+	restored := time.Now().Add(-u.w.crash())
+	for i := len(u.disk) - 1; i >= 0; i-- {
+		if !u.disk[i].at.After(restored) || i == 0 {
+			u.jar, u.disk = clone(u.disk[i].jar), u.disk[:i+1]
+			break
+		}
+	}
+}
+
+func (u *user) request(method, path, body string, jar map[string]string) *http.Request {
+	req := httptest.NewRequest(method, path, strings.NewReader(body))
+	req.Header.Set("User-Agent", "Firefox/142.0")
+	req.Header.Set("X-User", u.name)
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if u.native {
+		req.Header.Set("X-Device-ID", u.name)
+		return req
+	}
+	for name, value := range jar {
+		req.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+	return req
+}
+
+// login signs in until it is answered.
+func (u *user) login(ctx context.Context, r *rand.Rand) {
+	for ctx.Err() == nil {
+		life, jar, _ := u.state()
+		res, ok := u.w.exchange(life, r, u.w.any(r), u.request("POST", "/login", "", jar))
+		if !ok || res.StatusCode == http.StatusServiceUnavailable {
+			pause(ctx, 50*time.Millisecond)
+			continue
+		}
+		if res.StatusCode != http.StatusOK {
+			u.w.account.violated("%s: a login got %d", u.name, res.StatusCode)
+			return
+		}
+		sid := res.Header.Get("X-Session")
+		u.mu.Lock()
+		u.disk = nil
+		if u.native {
+			sid = u.keepPair(res)
+		}
+		u.sid, u.signedIn = sid, time.Now()
+		u.mu.Unlock()
+		u.keep(life, res)
+		u.w.family(sid)
+		u.w.account.logins.Add(1)
+		return
+	}
+}
+
+// keepPair stores a token pair; the user is locked.
+func (u *user) keepPair(res *http.Response) string {
+	var p struct {
+		Access  string `json:"access_token"`
+		Refresh string `json:"refresh_token"`
+		Session string `json:"session_id"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&p); err != nil || p.Refresh == "" {
+		u.w.account.violated("%s: no token pair: %v", u.name, err)
+		return ""
+	}
+	u.jar = map[string]string{"access": p.Access, "refresh": p.Refresh}
+	return p.Session
+}
+
+// tab makes requests until ctx ends.
+func (u *user) tab(ctx context.Context, r *rand.Rand) {
+	for ctx.Err() == nil {
+		pause(ctx, time.Duration(r.Int64N(int64(u.w.lifetime/4))))
+		life, jar, sid := u.state()
+		if sid == "" || ctx.Err() != nil {
+			continue
+		}
+		req := u.request("GET", "/api", "", jar)
+		if r.IntN(20) == 0 {
+			req.Header.Set("X-Work", (u.w.settle() / time.Duration(1+r.IntN(8))).String())
+		}
+		res, ok := u.w.exchange(life, r, u.w.any(r), req)
+		if !ok {
+			continue
+		}
+		switch res.StatusCode {
+		case http.StatusNoContent:
+			u.keep(life, res)
+		case http.StatusServiceUnavailable:
+		case http.StatusUnauthorized:
+			u.signedOut(sid)
+		default:
+			u.w.account.violated("%s: status %d", u.name, res.StatusCode)
+		}
+	}
+}
+
+// app is what a native client does: it renews by itself when the access token
+// is refused, one renewal at a time, and tries again with the same token until
+// it is answered.
+func (u *user) app(ctx context.Context, r *rand.Rand) {
+	for ctx.Err() == nil {
+		pause(ctx, time.Duration(r.Int64N(int64(u.w.lifetime/4))))
+		life, jar, sid := u.state()
+		if sid == "" || ctx.Err() != nil {
+			continue
+		}
+		req := u.request("GET", "/api", "", nil)
+		req.Header.Set("Authorization", "Bearer "+jar["access"])
+		res, ok := u.w.exchange(life, r, u.w.any(r), req)
+		if !ok || res.StatusCode != http.StatusUnauthorized {
+			continue
+		}
+		for ctx.Err() == nil {
+			res, ok := u.w.exchange(life, r, u.w.any(r), u.request("POST", "/auth/token/refresh", fmt.Sprintf(`{"refresh_token":%q}`, jar["refresh"]), nil))
+			if !ok || res.StatusCode == http.StatusServiceUnavailable {
+				pause(ctx, 20*time.Millisecond)
+				continue
+			}
+			if res.StatusCode == http.StatusOK {
+				u.mu.Lock()
+				if u.sid == sid {
+					u.keepPair(res)
+				}
+				u.mu.Unlock()
+			} else {
+				u.signedOut(sid)
+			}
+			break
+		}
+	}
+}
+
+// signedOut: a session was refused. That is right if its user ended it or a
+// thief was there, and else what this program looks for.
+func (u *user) signedOut(sid string) {
+	f := u.w.family(sid)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.sid != sid {
+		return // an answer to an earlier session
+	}
+	switch {
+	case f.ended.Load():
+	case f.thief.Load():
+		u.w.account.endedWithThief.Add(1)
+	default:
+		u.w.account.violated("%s (native %v): an honest session was refused: %s", u.name, u.native, sid)
+	}
+	u.sid, u.jar = "", map[string]string{}
+}
+
+// leave ends the session in one of three ways and checks that it is dead.
+func (u *user) leave(ctx context.Context, r *rand.Rand) {
+	life, jar, sid := u.state()
+	if sid == "" {
+		return
+	}
+	path, done := "/auth/logout", &u.w.account.logouts
+	switch r.IntN(3) {
+	case 0:
+		path, done = "/auth/logout-all", &u.w.account.logoutsAll
+	case 1:
+		u.changePassword(ctx, r)
+		return
+	}
+	u.w.family(sid).ended.Store(true)
+	for ctx.Err() == nil {
+		req := u.request("POST", path, "", jar)
+		if u.native {
+			req.Header.Set("Authorization", "Bearer "+jar["access"])
+			if path == "/auth/logout" {
+				req = u.request("POST", path, fmt.Sprintf(`{"refresh_token":%q}`, jar["refresh"]), nil)
+			}
+		}
+		res, ok := u.w.exchange(life, r, u.w.any(r), req)
+		if !ok || res.StatusCode == http.StatusServiceUnavailable {
+			if life.Err() != nil {
+				life, _, _ = u.state()
+			}
+			pause(ctx, 20*time.Millisecond)
+			continue
+		}
+		if res.StatusCode == http.StatusNoContent {
+			done.Add(1)
+			u.probe(ctx, sid, jar)
+		}
+		// 401: an expired Bearer token, or somebody ended it before.
+		break
+	}
+	u.mu.Lock()
+	u.sid, u.jar = "", map[string]string{}
+	u.mu.Unlock()
+}
+
+// changePassword ends the user's other sessions: a second browser's, that is
+// opened for this.
+func (u *user) changePassword(ctx context.Context, r *rand.Rand) {
+	if u.native {
+		return
+	}
+	life, jar, sid := u.state()
+	other := newUser(u.w, u.name, false)
+	other.login(ctx, r)
+	_, stolen, otherID := other.state()
+	if otherID == "" {
+		return
+	}
+	u.w.family(otherID).ended.Store(true)
+	for range 100 {
+		res, ok := u.w.exchange(life, r, u.w.any(r), u.request("POST", "/password", "", jar))
+		if ok {
+			u.keep(life, res)
+		}
+		switch {
+		case ok && res.StatusCode == http.StatusNoContent:
+			u.w.account.passwords.Add(1)
+			u.probe(ctx, otherID, stolen)
+			return
+		case ok && res.StatusCode == http.StatusUnauthorized:
+			u.signedOut(sid)
+			return
+		case ctx.Err() != nil || life.Err() != nil:
+			return
+		}
+		pause(ctx, 20*time.Millisecond)
+	}
+}
+
+// probe tries what was ended, on every instance: an acknowledged end is final.
+func (u *user) probe(ctx context.Context, sid string, jar map[string]string) {
+	access := jar["access"]
+	if !u.native {
+		access = jar["__Host-access"]
+	}
+	u.w.probes.Go(func() { u.probeAccess(ctx, sid, access) })
+	for _, in := range u.w.instances {
+		req := u.request("POST", "/auth/token/refresh", "", jar)
+		want := http.StatusUnauthorized
+		if u.native {
+			req = u.request("POST", "/auth/token/refresh", fmt.Sprintf(`{"refresh_token":%q}`, jar["refresh"]), nil)
+			want = http.StatusBadRequest
+		}
+		rec := httptest.NewRecorder()
+		in.handler.ServeHTTP(rec, req.WithContext(ctx))
+		switch rec.Code {
+		case want:
+			u.w.account.revokedProbes.Add(1)
+		case http.StatusServiceUnavailable:
+		default:
+			u.w.account.violated("%s: session %s was ended, and its refresh token gets %d", u.name, sid, rec.Code)
+		}
+	}
+}
+
+// probeAccess: an instance whose feed works has heard of the end by now.
+func (u *user) probeAccess(ctx context.Context, sid, token string) {
+	pause(ctx, staleAfter+time.Second)
+	if ctx.Err() != nil {
+		return
+	}
+	for _, in := range u.w.instances {
+		if !in.now().Before(expiryOf(token)) || in.sessions.FeedStale() {
+			continue
+		}
+		req := httptest.NewRequest("GET", "/api", nil)
+		req.Header.Set("Authorization", "Bearer "+token)
+		rec := httptest.NewRecorder()
+		in.handler.ServeHTTP(rec, req)
+		if rec.Code != http.StatusUnauthorized && in.now().Before(expiryOf(token)) && !in.sessions.FeedStale() {
+			u.w.account.violated("%s: session %s was ended, and its access token gets %d", u.name, sid, rec.Code)
+		}
+		u.w.account.revokedAccess.Add(1)
+	}
+}
+
+// rob copies the browser's tokens, and presents the refresh token as a thief
+// would: from what looks like the owner's browser, when he pleases, and on as
+// long as it works.
+func (u *user) rob(ctx context.Context, r *rand.Rand) {
+	_, jar, sid := u.state()
+	f := u.w.family(sid)
+	if sid == "" || f.ended.Load() || f.thief.Swap(true) {
+		return
+	}
+	u.w.account.thefts.Add(1)
+	thief := newUser(u.w, u.name, u.native)
+	thief.jar, thief.sid = jar, sid
+	generation := generationOf(jar)
+	pause(ctx, time.Duration(r.Int64N(int64(2*u.w.lifetime))))
+	for ctx.Err() == nil {
+		settled := f.settled.Load() > generation
+		_, jar, _ := thief.state()
+		req := thief.request("POST", "/auth/token/refresh", "", jar)
+		if u.native {
+			req = thief.request("POST", "/auth/token/refresh", fmt.Sprintf(`{"refresh_token":%q}`, jar["refresh"]), nil)
+		}
+		rec := httptest.NewRecorder()
+		u.w.any(r).handler.ServeHTTP(rec, req.WithContext(ctx))
+		switch rec.Code {
+		case http.StatusOK:
+			if settled {
+				u.w.account.violated("%s: a thief renewed with generation %d after %d had settled", u.name, generation, f.settled.Load())
+			}
+			u.w.account.thiefRefreshes.Add(1)
+			if u.native {
+				thief.mu.Lock()
+				thief.keepPair(rec.Result())
+				thief.mu.Unlock()
+			} else {
+				thief.keep(thief.life, rec.Result())
+			}
+			generation++
+		case http.StatusServiceUnavailable:
+			pause(ctx, 20*time.Millisecond)
+			continue
+		default:
+			if settled {
+				u.w.account.tooLate.Add(1)
+			}
+			return
+		}
+		pause(ctx, u.w.lifetime/2+time.Duration(r.Int64N(int64(2*u.w.lifetime))))
+	}
+}
+
+func newUser(w *world, name string, native bool) *user {
+	u := &user{w: w, name: name, native: native, jar: map[string]string{}}
+	u.life, u.end = context.WithCancel(context.Background())
+	return u
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
