@@ -54,12 +54,12 @@ local function expires_at(hot, cold)
   return math.min(num6(hot, 47) + num4(cold, 19) * 1000, num6(cold, 13))
 end
 
--- Only a server that may write can say that a family does not exist: a replica
--- may not have it yet, and a primary that lost its memory and its replicas in a
--- restart has nothing. Both refuse this, which changes nothing, with READONLY
--- or, given min-replicas-to-write, NOREPLICAS.
-local function absent(key, id)
-  call('HDEL', key, id)
+-- Only a server that may write can say that a family does not exist, or that it
+-- is still alive: a replica may lag behind, and a primary that lost its memory
+-- and its replicas in a restart has nothing. Both refuse this, which changes
+-- nothing, with READONLY or, given min-replicas-to-write, NOREPLICAS.
+local function must_be_primary(key)
+  call('HDEL', key, '')
 end
 
 -- Keeps the key for at least so many milliseconds; never shortens its life.

@@ -2,6 +2,5 @@
 --
 -- KEYS[1]  the subject's hash
 -- ARGV     1 family id
-local rec = redis.call('HMGET', KEYS[1], ARGV[1], ARGV[1] .. 'c', ARGV[1] .. 'd', ARGV[1] .. 'a')
-if not rec[1] then absent(KEYS[1], ARGV[1]) end
-return rec
+must_be_primary(KEYS[1])
+return call('HMGET', KEYS[1], ARGV[1], ARGV[1] .. 'c', ARGV[1] .. 'd', ARGV[1] .. 'a')

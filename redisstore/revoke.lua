@@ -14,7 +14,7 @@ local now, retention = tonumber(ARGV[6]), tonumber(ARGV[7])
 if only ~= '' then
   local rec = redis.call('HMGET', key, only, only .. 'c')
   if is_tombstone(rec[1]) and now < num6(rec[1], 2) + retention then return only end
-  if not rec[1] then absent(key, only) end
+  if not rec[1] then must_be_primary(key) end
   if not is_family(rec[1], rec[2]) or now >= expires_at(rec[1], rec[2]) then return '' end
   bury(key, only, now, retention, attempt, reason)
   return only
@@ -22,7 +22,7 @@ end
 
 local live, dead = survey(key, now, retention)
 local ids, left = {}, {}
-if #live + #dead == 0 then absent(key, spare) end
+if #live + #dead == 0 then must_be_primary(key) end
 for _, f in ipairs(dead) do ids[#ids + 1] = f.id end
 for _, f in ipairs(live) do
   if f.id ~= spare then left[#left + 1] = f.id end

@@ -20,7 +20,7 @@ local now, retention = tonumber(ARGV[12]), ARGV[13]
 local rec = call('HMGET', key, id, id .. 'c', id .. 'd', id .. 'a')
 local hot, cold = rec[1], rec[2]
 if not hot then
-  absent(key, id)
+  must_be_primary(key)
   return { GONE, 0 }
 end
 
