@@ -24,7 +24,8 @@ type Keys struct {
 	Verifying []*Key
 	// Secrets are the root secrets, newest first, each of at least 32 random
 	// bytes. Keys for other uses than access tokens are derived from them.
-	// Keep an old one for as long as what was made with it is to live.
+	// Keep an old one for as long as what was made with it is to live. Where
+	// there are several instances, put a new one last until all know it.
 	Secrets [][]byte
 }
 

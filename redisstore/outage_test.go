@@ -141,7 +141,9 @@ type shop struct {
 	rec     *events
 }
 
-func newShop(t *testing.T, addr string) *shop {
+func newShop(t *testing.T, addr string) *shop { return newShopWith(t, addr, newRing(t)) }
+
+func newShopWith(t *testing.T, addr string, ring *access.KeyRing) *shop {
 	t.Helper()
 	check := func(err error) {
 		t.Helper()
@@ -153,7 +155,7 @@ func newShop(t *testing.T, addr string) *shop {
 	t.Cleanup(func() { c.Close() })
 	store, err := redisstore.New(redisstore.Config{Client: c, Timeout: storeTimeout})
 	check(err)
-	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: newRing(t)})
+	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: ring})
 	check(err)
 	s := &shop{rec: new(events)}
 	sessions, err := refresh.New(refresh.Config{Access: tokens, Store: store, Events: s.rec, Timeout: storeTimeout})
