@@ -8,12 +8,18 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
+	"time"
 	"unicode/utf8"
 )
 
 // maxBody bounds the body of a token request, in bytes: a refresh token is
 // some 500.
 const maxBody = 16 << 10
+
+// bodyTimeout bounds how long the body may take to arrive, so that slow senders
+// cannot pile up. Servers without deadlines are passed over.
+const bodyTimeout = 10 * time.Second
 
 // params are the parameters of a token request, from a JSON object or a form.
 // Unknown ones are ignored (RFC 6749 section 3.2).
@@ -39,10 +45,16 @@ func invalid(description string) error {
 
 // readParams reads the body of a token request. Its errors are *badRequest.
 func readParams(w http.ResponseWriter, r *http.Request) (params, error) {
+	connection := http.NewResponseController(w)
+	connection.SetReadDeadline(time.Now().Add(bodyTimeout))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	connection.SetReadDeadline(time.Time{})
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return params{}, &badRequest{http.StatusRequestEntityTooLarge, "invalid_request", "The body is too large."}
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return params{}, &badRequest{http.StatusRequestTimeout, "invalid_request", "The body took too long."}
 	}
 	if err != nil {
 		return params{}, invalid("The body could not be read.")

@@ -125,6 +125,10 @@ func (e *badBody) Error() string { return e.description }
 const maxBody = 16 << 10
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	// A slow sender is not waited for; streams have no such limit.
+	connection := http.NewResponseController(w)
+	connection.SetReadDeadline(time.Now().Add(10 * time.Second))
+	defer connection.SetReadDeadline(time.Time{})
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
