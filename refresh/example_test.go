@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sessionkit/sessionkit/access"
@@ -211,4 +214,55 @@ func ExampleService_Watch() {
 	<-ctx.Done()
 	fmt.Println(errors.Is(context.Cause(ctx), refresh.ErrRevoked))
 	// Output: true
+}
+
+// throttle counts failures by address, for a rate limiter in front of the
+// refresh endpoint. A real one forgets, and is shared between instances.
+type throttle struct {
+	mu       sync.Mutex
+	failures map[string]int
+}
+
+func (t *throttle) Record(_ context.Context, e refresh.Event) {
+	switch e.Kind {
+	case refresh.EventInvalidToken, refresh.EventRefused, refresh.EventFingerprint, refresh.EventReuse:
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.failures[e.IP]++
+	}
+}
+
+func (t *throttle) allow(ip string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.failures[ip] < 3
+}
+
+// Failed refreshes feed the app's rate limiter.
+func ExampleRecorder() {
+	limit := &throttle{failures: make(map[string]int)}
+	sessions := exampleService(refresh.Config{Events: limit})
+	defer sessions.Close()
+	refreshes := sessions.RefreshHandler()
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ip, _, _ := net.SplitHostPort(r.RemoteAddr)
+		if !limit.allow(ip) {
+			w.Header().Set("Retry-After", "60")
+			http.Error(w, "slow down", http.StatusTooManyRequests)
+			return
+		}
+		refreshes.ServeHTTP(w, r)
+	})
+	for range 4 {
+		r := httptest.NewRequest("POST", "/auth/token/refresh", strings.NewReader(`{"refresh_token":"guess"}`))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		fmt.Println(w.Code)
+	}
+	// Output:
+	// 400
+	// 400
+	// 400
+	// 429
 }

@@ -41,7 +41,11 @@ type state struct {
 var errSignedOut = errors.New("signed out")
 
 func openApp(server, path string) (*app, error) {
-	a := &app{server: strings.TrimRight(server, "/"), path: path, client: &http.Client{Timeout: 10 * time.Second}}
+	a := &app{server: strings.TrimRight(server, "/"), path: path, client: &http.Client{
+		Timeout: 10 * time.Second,
+		// Tokens go to the server that they are for, and not where it points.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
 	text, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
