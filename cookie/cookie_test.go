@@ -388,7 +388,11 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, header string) {
 		r := &http.Request{Header: http.Header{"Cookie": {header}}}
 		value, err := j.Read(r, cookie.Refresh)
-		if err == nil {
+		// net/http drops blanks between a name and "=", which to Read are part of
+		// the name. Browsers drop them before they send. Line breaks, which it
+		// drops as well, are never in a header.
+		trimmed := strings.Contains(header, "__Host-refresh ") || strings.Contains(header, "__Host-refresh\t") || strings.ContainsAny(header, "\r\n")
+		if err == nil && !trimmed {
 			// net/http sees the same cookie.
 			for _, c := range r.CookiesNamed("__Host-refresh") {
 				if c.Quoted {
@@ -398,7 +402,8 @@ func FuzzRead(f *testing.F) {
 					t.Errorf("Read = %q, net/http reads %q from %q", value, c.Value, header)
 				}
 			}
-		} else if value != "" {
+		}
+		if err != nil && value != "" {
 			t.Errorf("a value %q beside error %v", value, err)
 		}
 	})
