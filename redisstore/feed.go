@@ -42,8 +42,9 @@ func (s *Store) announce(ctx context.Context, ids []refresh.FamilyID, at time.Ti
 		for _, id := range ids[:n] {
 			joined = append(joined, id[:]...)
 		}
-		oldest := time.Now().Add(-s.window).UnixMilli()
-		if _, err := s.runDurably(ctx, announceScript, s.feedKey(), joined, at.UnixMilli(), oldest, s.window.Milliseconds()); err != nil {
+		window := max(s.window, time.Duration(s.followed.Load()))
+		oldest := time.Now().Add(-window).UnixMilli()
+		if _, err := s.runDurably(ctx, announceScript, s.feedKey(), joined, at.UnixMilli(), oldest, window.Milliseconds()); err != nil {
 			return err
 		}
 		ids = ids[n:]
@@ -65,9 +66,11 @@ func (s *Store) announceOrLater(ctx context.Context, ids []refresh.FamilyID, at 
 func (s *Store) announceLater(ids []refresh.FamilyID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.unannounced)+len(ids) <= maxUnannounced {
-		s.unannounced = append(s.unannounced, ids...)
+	if len(s.unannounced)+len(ids) > maxUnannounced {
+		s.log.Error("redisstore: too many revocations wait to be announced: other instances accept the access tokens of some until they expire", "families", len(ids))
+		return
 	}
+	s.unannounced = append(s.unannounced, ids...)
 }
 
 // catchUp announces what could not be announced before.
@@ -83,6 +86,10 @@ func (s *Store) catchUp(ctx context.Context) {
 
 // Follow implements refresh.Feed.
 func (s *Store) Follow(ctx context.Context, window time.Duration, on refresh.FeedHandler) error {
+	// What is trimmed must be older than the followers' window, whatever
+	// Config.FeedWindow says.
+	for known := s.followed.Load(); int64(window) > known && !s.followed.CompareAndSwap(known, int64(window)); known = s.followed.Load() {
+	}
 	f := &follower{s: s, window: window, on: on}
 	f.rewind()
 	for {

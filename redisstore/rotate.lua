@@ -2,9 +2,11 @@
 --
 -- KEYS[1]  the subject's hash
 -- ARGV     1 family id  2 presented generation p  3 hash of its secret
---          4 hash of the successor's secret  5 attempt  6 fingerprint
---          7 device  8 enforced components  9 revoke on mismatch
---          10 refuse store behind  11 single use  12 now  13 retention
+--          4 how the record would begin: version | hash of the successor's
+--          secret | attempt  5 how it would end: settled 0 | now | p + 1
+--          6 fingerprint  7 device  8 now  9 rules, a digit each: enforced
+--          components, revoke on mismatch, refuse store behind, single use;
+--          then the retention
 -- Returns  outcome, differing components, and the family's fields afterwards
 --          (I, I..'c', I..'d', I..'a'), none where there is no family
 --
@@ -13,9 +15,10 @@
 local GONE, OTHER, REPEATED, ROTATED, REPLAYED, BEHIND, BEHIND_REFUSED, REUSED = 0, 1, 2, 3, 4, 5, 6, 7
 
 local key, id = KEYS[1], ARGV[1]
-local p, hash, successor, attempt = tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
-local fingerprint, device, enforced = ARGV[6], ARGV[7], ARGV[8]
-local now, retention = tonumber(ARGV[12]), ARGV[13]
+local p, hash, successor, attempt = tonumber(ARGV[2]), ARGV[3], sub(ARGV[4], 2, 33), sub(ARGV[4], 34, 39)
+local fingerprint, device, now, rules = ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
+local enforced, retention = tonumber(sub(rules, 1, 1)), tonumber(sub(rules, 5))
+local function rule(i) return sub(rules, i, i) == '1' end
 
 local rec = call('HMGET', key, id, id .. 'c', id .. 'd', id .. 'a')
 local hot, cold = rec[1], rec[2]
@@ -25,7 +28,7 @@ if not hot then
 end
 
 if is_tombstone(hot) then
-  if now >= num6(hot, 2) + tonumber(retention) then return { GONE, 0 } end
+  if now >= num6(hot, 2) + retention then return { GONE, 0 } end
   local outcome = GONE
   if sub(hot, 8, 13) == attempt then
     local reason = sub(hot, 14)
@@ -41,7 +44,7 @@ local function answer(outcome)
   return { outcome, differs, hot, cold, rec[3], rec[4] }
 end
 local function ended(outcome, reason)
-  bury(key, id, now, tonumber(retention), attempt, reason)
+  bury(key, id, now, retention, attempt, reason)
   return { outcome, differs, call('HGET', key, id) }
 end
 
@@ -62,14 +65,14 @@ if sub(cold, 24, 59) ~= fingerprint then
     end
   end
   if refused then
-    if ARGV[9] == '1' then return ended(OTHER, 'fingerprint') end
+    if rule(2) then return ended(OTHER, 'fingerprint') end
     return answer(OTHER)
   end
 end
 
 local function advance(outcome, prior)
   local rotated = math.max(now, num6(hot, 47))
-  hot = '\1' .. successor .. attempt .. prior .. '\0' .. enc6(rotated) .. enc4(p + 1) .. sub(hot, 57)
+  hot = ARGV[4] .. prior .. '\0' .. enc6(rotated) .. enc4(p + 1) .. sub(hot, 57)
   if bound ~= cold or device ~= rec[3] then
     cold, rec[3] = bound, device
     call('HSET', key, id, hot, id .. 'c', cold, id .. 'd', device)
@@ -84,9 +87,9 @@ local g, current = num4(hot, 53), sub(hot, 2, 33)
 local made, prior = sub(hot, 34, 39), sub(hot, 40, 45)
 if (p + 1 == g and attempt == made) or (p + 2 == g and attempt == prior) then return answer(REPEATED) end
 if p == g and hash == current then return advance(ROTATED, made) end
-if p + 1 == g and byte(hot, 46) == 0 and ARGV[11] ~= '1' and successor == current then return answer(REPLAYED) end
+if p + 1 == g and byte(hot, 46) == 0 and not rule(4) and successor == current then return answer(REPLAYED) end
 if p > g then
-  if ARGV[10] == '1' then return answer(BEHIND_REFUSED) end
+  if rule(3) then return answer(BEHIND_REFUSED) end
   return advance(BEHIND, string.rep('\0', 6))
 end
 return ended(REUSED, 'reuse')

@@ -21,6 +21,8 @@ var (
 	surveyLua string
 	//go:embed start.lua
 	startLua string
+	//go:embed ordinary.lua
+	ordinaryLua string
 	//go:embed rotate.lua
 	rotateLua string
 	//go:embed settle.lua
@@ -35,7 +37,7 @@ var (
 	probeLua string
 
 	startScript    = redis.NewScript(commonLua + surveyLua + startLua)
-	rotateScript   = redis.NewScript(commonLua + rotateLua)
+	rotateScript   = redis.NewScript(ordinaryLua + commonLua + rotateLua)
 	settleScript   = redis.NewScript(commonLua + settleLua)
 	revokeScript   = redis.NewScript(commonLua + surveyLua + revokeLua)
 	findScript     = redis.NewScript(commonLua + findLua)

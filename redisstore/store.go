@@ -5,7 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -37,8 +39,8 @@ type Config struct {
 	// WaitTimeout bounds that wait. Replicas that are late are logged and no
 	// error. 0 means 200 milliseconds.
 	WaitTimeout time.Duration
-	// FeedWindow is how long the feed keeps revocations. It must exceed the
-	// lifetime of access tokens. 0 means 25 hours, longer than any.
+	// FeedWindow is how long the feed keeps revocations, and at least as long
+	// as an instance that follows it needs them. 0 means 25 hours.
 	FeedWindow time.Duration
 	// Logger hears of announcements that have to be repeated and of the feed
 	// being cut off. nil is silent.
@@ -61,6 +63,7 @@ type Store struct {
 	wait               replication
 	log                *slog.Logger
 
+	followed    atomic.Int64 // the longest window that Follow was asked for
 	mu          sync.Mutex
 	unannounced []refresh.FamilyID
 }
@@ -161,10 +164,13 @@ var errReply = errors.New("redisstore: unexpected reply")
 
 // Rotate implements refresh.Store.
 func (s *Store) Rotate(ctx context.Context, p refresh.Presentation) (refresh.Verdict, error) {
+	now := p.Now.UnixMilli()
+	begin := append(append(append(make([]byte, 0, 39), version), p.Successor[:]...), p.Attempt[:]...)
+	end := appendUint(appendUint(append(make([]byte, 0, 11), 0), uint64(now), 6), uint64(p.Generation)+1, 4)
+	rules := strconv.Itoa(int(p.Rules.Enforced&(refresh.IP|refresh.UserAgent|refresh.DeviceID))) + digit(p.Rules.RevokeOnMismatch) + digit(p.Rules.RefuseStoreBehind) + digit(p.Rules.SingleUse) +
+		strconv.FormatInt(retentionMillis, 10)
 	reply, err := s.run(ctx, rotateScript, s.key(p.Subject),
-		p.Family[:], p.Generation, p.Hash[:], p.Successor[:], p.Attempt[:], encodeFingerprint(p.Fingerprint),
-		encodeDevice(p.Device), int(p.Rules.Enforced), digit(p.Rules.RevokeOnMismatch), digit(p.Rules.RefuseStoreBehind),
-		digit(p.Rules.SingleUse), p.Now.UnixMilli(), retentionMillis)
+		p.Family[:], p.Generation, p.Hash[:], begin, end, encodeFingerprint(p.Fingerprint), encodeDevice(p.Device), now, rules)
 	if err != nil {
 		return refresh.Verdict{}, err
 	}

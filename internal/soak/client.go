@@ -1,4 +1,4 @@
-package soak
+package main
 
 import (
 	"context"
@@ -17,6 +17,7 @@ type user struct {
 	w      *world
 	name   string
 	native bool
+	agent  string
 
 	mu       sync.Mutex
 	jar      map[string]string // cookies, or "access" and "refresh"
@@ -91,7 +92,7 @@ func (u *user) crash() {
 
 func (u *user) request(method, path, body string, jar map[string]string) *http.Request {
 	req := httptest.NewRequest(method, path, strings.NewReader(body))
-	req.Header.Set("User-Agent", "Firefox/142.0")
+	req.Header.Set("User-Agent", u.agent)
 	req.Header.Set("X-User", u.name)
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
@@ -110,7 +111,7 @@ func (u *user) request(method, path, body string, jar map[string]string) *http.R
 func (u *user) login(ctx context.Context, r *rand.Rand) {
 	for ctx.Err() == nil {
 		life, jar, _ := u.state()
-		res, ok := u.w.exchange(life, r, u.w.any(r), u.request("POST", "/login", "", jar))
+		res, ok := u.w.exchange(life, r, u.w.any(r), "", u.request("POST", "/login", "", jar))
 		if !ok || res.StatusCode == http.StatusServiceUnavailable {
 			pause(ctx, 50*time.Millisecond)
 			continue
@@ -127,6 +128,10 @@ func (u *user) login(ctx context.Context, r *rand.Rand) {
 		}
 		u.sid, u.signedIn = sid, time.Now()
 		u.mu.Unlock()
+		if sid == "" {
+			u.w.account.violated("%s: a login without a session", u.name)
+			return
+		}
 		u.keep(life, res)
 		u.w.family(sid)
 		u.w.account.logins.Add(1)
@@ -161,12 +166,20 @@ func (u *user) tab(ctx context.Context, r *rand.Rand) {
 		if r.IntN(20) == 0 {
 			req.Header.Set("X-Work", (u.w.settle() / time.Duration(1+r.IntN(8))).String())
 		}
-		res, ok := u.w.exchange(life, r, u.w.any(r), req)
+		in := u.w.any(r)
+		began := in.now()
+		res, ok := u.w.exchange(life, r, in, sid, req)
 		if !ok {
 			continue
 		}
+		for _, c := range res.Cookies() {
+			if c.MaxAge < 0 {
+				u.w.account.violated("%s: cookies of session %s were deleted", u.name, sid)
+			}
+		}
 		switch res.StatusCode {
 		case http.StatusNoContent:
+			u.prove(in, began, sid, jar["__Host-access"])
 			u.keep(life, res)
 		case http.StatusServiceUnavailable:
 		case http.StatusUnauthorized:
@@ -189,32 +202,56 @@ func (u *user) app(ctx context.Context, r *rand.Rand) {
 		}
 		req := u.request("GET", "/api", "", nil)
 		req.Header.Set("Authorization", "Bearer "+jar["access"])
-		res, ok := u.w.exchange(life, r, u.w.any(r), req)
-		if !ok || res.StatusCode != http.StatusUnauthorized {
+		in := u.w.any(r)
+		began := in.now()
+		res, ok := u.w.exchange(life, r, in, sid, req)
+		if !ok {
+			continue
+		}
+		switch res.StatusCode {
+		case http.StatusNoContent:
+			u.prove(in, began, sid, jar["access"])
+			continue
+		case http.StatusUnauthorized:
+		default:
+			u.w.account.violated("%s: status %d for an access token", u.name, res.StatusCode)
 			continue
 		}
 		for ctx.Err() == nil {
-			res, ok := u.w.exchange(life, r, u.w.any(r), u.request("POST", "/auth/token/refresh", fmt.Sprintf(`{"refresh_token":%q}`, jar["refresh"]), nil))
+			res, ok := u.w.exchange(life, r, u.w.any(r), sid, u.request("POST", "/auth/token/refresh", fmt.Sprintf(`{"refresh_token":%q}`, jar["refresh"]), nil))
 			if !ok || res.StatusCode == http.StatusServiceUnavailable {
 				pause(ctx, 20*time.Millisecond)
 				continue
 			}
-			if res.StatusCode == http.StatusOK {
+			switch res.StatusCode {
+			case http.StatusOK:
 				u.mu.Lock()
 				if u.sid == sid {
 					u.keepPair(res)
 				}
 				u.mu.Unlock()
-			} else {
+			case http.StatusBadRequest:
 				u.signedOut(sid)
+			default:
+				u.w.account.violated("%s: status %d for a renewal", u.name, res.StatusCode)
 			}
 			break
 		}
 	}
 }
 
-// signedOut: a session was refused. That is right if its user ended it or a
-// thief was there, and else what this program looks for.
+// prove notes that the kit has accepted an access token as old as the settle
+// time, which says that the user keeps its generation. began is when the request
+// was sent, by the clock of the instance.
+func (u *user) prove(in *instance, began time.Time, sid, token string) {
+	c := read(token)
+	if began.Sub(c.issued) >= u.w.settle() && in.now().Before(c.expires) {
+		u.w.family(sid).prove(c.generation)
+	}
+}
+
+// signedOut notes that a session was refused. That is right if its user ended
+// it or a thief was there, and else what this program looks for.
 func (u *user) signedOut(sid string) {
 	f := u.w.family(sid)
 	u.mu.Lock()
@@ -222,13 +259,7 @@ func (u *user) signedOut(sid string) {
 	if u.sid != sid {
 		return // an answer to an earlier session
 	}
-	switch {
-	case f.ended.Load():
-	case f.thief.Load():
-		u.w.account.endedWithThief.Add(1)
-	default:
-		u.w.account.violated("%s (native %v): an honest session was refused: %s", u.name, u.native, sid)
-	}
+	f.refused.Store(true)
 	u.sid, u.jar = "", map[string]string{}
 }
 
@@ -246,7 +277,7 @@ func (u *user) leave(ctx context.Context, r *rand.Rand) {
 		u.changePassword(ctx, r)
 		return
 	}
-	u.w.family(sid).ended.Store(true)
+	u.w.family(sid).asked.Store(true)
 	for ctx.Err() == nil {
 		req := u.request("POST", path, "", jar)
 		if u.native {
@@ -255,7 +286,7 @@ func (u *user) leave(ctx context.Context, r *rand.Rand) {
 				req = u.request("POST", path, fmt.Sprintf(`{"refresh_token":%q}`, jar["refresh"]), nil)
 			}
 		}
-		res, ok := u.w.exchange(life, r, u.w.any(r), req)
+		res, ok := u.w.exchange(life, r, u.w.any(r), sid, req)
 		if !ok || res.StatusCode == http.StatusServiceUnavailable {
 			if life.Err() != nil {
 				life, _, _ = u.state()
@@ -263,11 +294,15 @@ func (u *user) leave(ctx context.Context, r *rand.Rand) {
 			pause(ctx, 20*time.Millisecond)
 			continue
 		}
-		if res.StatusCode == http.StatusNoContent {
+		switch res.StatusCode {
+		case http.StatusNoContent:
+			u.w.family(sid).ended.Store(true)
 			done.Add(1)
 			u.probe(ctx, sid, jar)
+		case http.StatusUnauthorized: // an expired Bearer token, or somebody ended it before
+		default:
+			u.w.account.violated("%s: status %d for a logout", u.name, res.StatusCode)
 		}
-		// 401: an expired Bearer token, or somebody ended it before.
 		break
 	}
 	u.mu.Lock()
@@ -288,14 +323,15 @@ func (u *user) changePassword(ctx context.Context, r *rand.Rand) {
 	if otherID == "" {
 		return
 	}
-	u.w.family(otherID).ended.Store(true)
+	u.w.family(otherID).asked.Store(true)
 	for range 100 {
-		res, ok := u.w.exchange(life, r, u.w.any(r), u.request("POST", "/password", "", jar))
+		res, ok := u.w.exchange(life, r, u.w.any(r), sid, u.request("POST", "/password", "", jar))
 		if ok {
 			u.keep(life, res)
 		}
 		switch {
 		case ok && res.StatusCode == http.StatusNoContent:
+			u.w.family(otherID).ended.Store(true)
 			u.w.account.passwords.Add(1)
 			u.probe(ctx, otherID, stolen)
 			return
@@ -337,77 +373,29 @@ func (u *user) probe(ctx context.Context, sid string, jar map[string]string) {
 
 // probeAccess: an instance whose feed works has heard of the end by now.
 func (u *user) probeAccess(ctx context.Context, sid, token string) {
+	expires := read(token).expires
 	pause(ctx, staleAfter+time.Second)
 	if ctx.Err() != nil {
 		return
 	}
 	for _, in := range u.w.instances {
-		if !in.now().Before(expiryOf(token)) || in.sessions.FeedStale() {
+		if !in.now().Before(expires) || in.sessions.FeedStale() {
 			continue
 		}
 		req := httptest.NewRequest("GET", "/api", nil)
 		req.Header.Set("Authorization", "Bearer "+token)
 		rec := httptest.NewRecorder()
 		in.handler.ServeHTTP(rec, req)
-		if rec.Code != http.StatusUnauthorized && in.now().Before(expiryOf(token)) && !in.sessions.FeedStale() {
+		if rec.Code != http.StatusUnauthorized && in.now().Before(expires) && !in.sessions.FeedStale() {
 			u.w.account.violated("%s: session %s was ended, and its access token gets %d", u.name, sid, rec.Code)
+			continue
 		}
 		u.w.account.revokedAccess.Add(1)
 	}
 }
 
-// rob copies the browser's tokens, and presents the refresh token as a thief
-// would: from what looks like the owner's browser, when he pleases, and on as
-// long as it works.
-func (u *user) rob(ctx context.Context, r *rand.Rand) {
-	_, jar, sid := u.state()
-	f := u.w.family(sid)
-	if sid == "" || f.ended.Load() || f.thief.Swap(true) {
-		return
-	}
-	u.w.account.thefts.Add(1)
-	thief := newUser(u.w, u.name, u.native)
-	thief.jar, thief.sid = jar, sid
-	generation := generationOf(jar)
-	pause(ctx, time.Duration(r.Int64N(int64(2*u.w.lifetime))))
-	for ctx.Err() == nil {
-		settled := f.settled.Load() > generation
-		_, jar, _ := thief.state()
-		req := thief.request("POST", "/auth/token/refresh", "", jar)
-		if u.native {
-			req = thief.request("POST", "/auth/token/refresh", fmt.Sprintf(`{"refresh_token":%q}`, jar["refresh"]), nil)
-		}
-		rec := httptest.NewRecorder()
-		u.w.any(r).handler.ServeHTTP(rec, req.WithContext(ctx))
-		switch rec.Code {
-		case http.StatusOK:
-			if settled {
-				u.w.account.violated("%s: a thief renewed with generation %d after %d had settled", u.name, generation, f.settled.Load())
-			}
-			u.w.account.thiefRefreshes.Add(1)
-			if u.native {
-				thief.mu.Lock()
-				thief.keepPair(rec.Result())
-				thief.mu.Unlock()
-			} else {
-				thief.keep(thief.life, rec.Result())
-			}
-			generation++
-		case http.StatusServiceUnavailable:
-			pause(ctx, 20*time.Millisecond)
-			continue
-		default:
-			if settled {
-				u.w.account.tooLate.Add(1)
-			}
-			return
-		}
-		pause(ctx, u.w.lifetime/2+time.Duration(r.Int64N(int64(2*u.w.lifetime))))
-	}
-}
-
 func newUser(w *world, name string, native bool) *user {
-	u := &user{w: w, name: name, native: native, jar: map[string]string{}}
+	u := &user{w: w, name: name, native: native, agent: "Firefox/142.0", jar: map[string]string{}}
 	u.life, u.end = context.WithCancel(context.Background())
 	return u
 }

@@ -1,0 +1,410 @@
+package bench
+
+import (
+	"context"
+	"crypto"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sessionkit/sessionkit/access"
+	"github.com/sessionkit/sessionkit/cookie"
+	"github.com/sessionkit/sessionkit/refresh"
+)
+
+// What a refresh is compared with: the cheapest script, and one that reads and
+// writes a hash with a time to live as any rotation has to.
+var (
+	trivialScript = redis.NewScript(`return 1`)
+	rawScript     = redis.NewScript(`
+local r = redis.call('HMGET', KEYS[1], 'a', 'b', 'c', 'd')
+redis.call('HSET', KEYS[1], 'a', ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return r`)
+)
+
+const clients = 64
+
+// device is the client of all measured sessions.
+var device = refresh.Client{IP: netip.MustParseAddr("203.0.113.7"), UserAgent: agent, DeviceID: "0123456789abcdefghijkl"}
+
+// A Refresh is what renewing a session costs over Redis.
+type Refresh struct {
+	Alg access.Algorithm
+	// Medians and 99th percentiles of sequential calls, in nanoseconds.
+	Trivial, Raw, Kit, Sign Latency
+	// Calls a second of 64 clients, and the kit's share of the raw script's.
+	RawRate, KitRate, Share float64
+	// The server's time for one call, in microseconds, and the kit's in
+	// multiples of the raw script's.
+	RawServer, KitServer, ServerRatio float64
+	// Processor time for one call at 64 clients, in microseconds, of this
+	// process and of the server: where both share the cores it bounds the rate.
+	RawCPU, KitCPU [2]float64
+	// Trips is the number of commands for each refresh.
+	Trips float64
+}
+
+// A Latency is how long a call takes.
+type Latency struct{ P50, P99 float64 }
+
+func latency(values []float64) Latency {
+	return Latency{percentile(values, 0.5), percentile(values, 0.99)}
+}
+
+// MeasureRefresh measures one algorithm on a server of its own.
+func MeasureRefresh(alg access.Algorithm, s Scale) (res *Refresh, err error) {
+	err = WithRedis(func(r *Redis) error {
+		res, err = measureRefresh(r, alg, s)
+		return err
+	})
+	return res, err
+}
+
+func measureRefresh(r *Redis, alg access.Algorithm, s Scale) (*Refresh, error) {
+	f, end, err := fleetOn(r, alg)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	res := &Refresh{Alg: alg}
+	return res, errors.Join(f.sequential(res, s), f.parallel(res, s))
+}
+
+// fleetOn returns clients of one instance, which end closes.
+func fleetOn(r *Redis, alg access.Algorithm) (f *fleet, end func() error, err error) {
+	env, err := NewEnv(alg)
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := r.Store()
+	if err != nil {
+		return nil, nil, err
+	}
+	k, err := env.NewKit(store, 0, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	if f, err = newFleet(r, k); err != nil {
+		return nil, nil, errors.Join(err, k.Sessions.Close())
+	}
+	return f, k.Sessions.Close, nil
+}
+
+// A fleet is 64 clients with a session each, and as many hashes for the raw
+// script.
+type fleet struct {
+	r    *Redis
+	k    *Kit
+	next [clients]string // refresh token
+	hash [clients]string // key
+}
+
+func newFleet(r *Redis, k *Kit) (*fleet, error) {
+	f := &fleet{r: r, k: k}
+	ctx := context.Background()
+	for i := range clients {
+		var err error
+		if f.next[i], err = f.login(i); err != nil {
+			return nil, err
+		}
+		f.hash[i] = fmt.Sprintf("raw:{%022d}", i)
+		if err := r.Client.HSet(ctx, f.hash[i], "a", string(random(56)), "b", string(random(59)), "c", "Firefox on Linux", "d", "pwd otp").Err(); err != nil {
+			return nil, err
+		}
+		for _, op := range []func(int) error{f.trivial, f.raw, f.refresh} {
+			if err := op(i); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return f, nil
+}
+
+// login opens the session of client i.
+func (f *fleet) login(i int) (refreshToken string, err error) {
+	g, err := f.k.Sessions.Start(context.Background(), refresh.StartParams{Subject: fmt.Sprintf("user-%d", i), Remember: true, Client: device})
+	if err != nil {
+		return "", err
+	}
+	return g.RefreshToken, nil
+}
+
+func (f *fleet) trivial(i int) error {
+	return trivialScript.Run(context.Background(), f.r.Client, []string{f.hash[i]}).Err()
+}
+
+func (f *fleet) raw(i int) error {
+	return rawScript.Run(context.Background(), f.r.Client, []string{f.hash[i]}, "0123456789012345678901234567890123456789012345678901234", int64(14*24*time.Hour/time.Millisecond)).Err()
+}
+
+func (f *fleet) refresh(i int) error { return f.refreshOn(f.k, i) }
+
+// refreshOn renews session i on an instance.
+func (f *fleet) refreshOn(k *Kit, i int) error {
+	g, err := k.Sessions.Refresh(context.Background(), f.next[i], device)
+	if err != nil {
+		return err
+	}
+	if g.Outcome != refresh.Rotated {
+		return fmt.Errorf("bench: a refresh came to %v", g.Outcome)
+	}
+	f.next[i] = g.RefreshToken
+	return nil
+}
+
+// signature returns the operation of one signature alone.
+func (f *fleet) signature() func(int) error {
+	input := random(512)
+	return func(int) error {
+		switch key := f.k.Private.(type) {
+		case []byte:
+			m := hmac.New(sha256.New, key)
+			m.Write(input)
+			m.Sum(nil)
+			return nil
+		case crypto.Signer:
+			var err error
+			digest := sha256.Sum256(input)
+			switch f.k.Alg {
+			case access.EdDSA:
+				_, err = key.Sign(rand.Reader, input, crypto.Hash(0))
+			case access.PS256:
+				_, err = key.Sign(rand.Reader, digest[:], &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256})
+			default:
+				_, err = key.Sign(rand.Reader, digest[:], crypto.SHA256)
+			}
+			return err
+		}
+		return errors.New("bench: unknown key")
+	}
+}
+
+// sequential calls one after the other, all kinds in turn.
+func (f *fleet) sequential(res *Refresh, s Scale) error {
+	kinds := []func(int) error{f.trivial, f.raw, f.refresh, f.signature()}
+	took := make([][]float64, len(kinds))
+	for n := range s.Calls {
+		for i, op := range kinds {
+			start := time.Now()
+			if err := op(n % clients); err != nil {
+				return err
+			}
+			took[i] = append(took[i], float64(time.Since(start)))
+		}
+	}
+	res.Trivial, res.Raw, res.Kit, res.Sign = latency(took[0]), latency(took[1]), latency(took[2]), latency(took[3])
+	return nil
+}
+
+// parallel lets 64 clients call as fast as they can, in alternating slices of
+// time, and asks the server for its own part: its time for one script, and the
+// number of commands. Those of the feed are not counted.
+func (f *fleet) parallel(res *Refresh, s Scale) error {
+	var rates, server [2][]float64
+	var cpu [2][2][]float64
+	var shares, ratios, trips []float64
+	for range s.Rounds {
+		var calls [2]int64
+		var perCall [2]float64
+		for i, op := range []func(int) error{f.raw, f.refresh} {
+			if err := f.r.Reset(); err != nil {
+				return err
+			}
+			own, theirs, err := f.r.CPU()
+			if err != nil {
+				return err
+			}
+			n, took, err := rate(s.Parallel/2, op)
+			if err != nil {
+				return err
+			}
+			own2, theirs2, err := f.r.CPU()
+			if err != nil {
+				return err
+			}
+			stats, err := f.r.Commands()
+			if err != nil {
+				return err
+			}
+			calls[i], perCall[i] = n, stats["evalsha"].PerCall()
+			cpu[i][0] = append(cpu[i][0], (own2-own)/float64(n))
+			cpu[i][1] = append(cpu[i][1], (theirs2-theirs)/float64(n))
+			rates[i] = append(rates[i], float64(n)/took.Seconds())
+			server[i] = append(server[i], perCall[i])
+			if i == 1 {
+				trips = append(trips, float64(requests(stats))/float64(n))
+			}
+		}
+		shares = append(shares, float64(calls[1])/float64(calls[0]))
+		ratios = append(ratios, perCall[1]/perCall[0])
+	}
+	res.RawRate, res.KitRate, res.Share = median(rates[0]), median(rates[1]), median(shares)
+	res.RawServer, res.KitServer, res.ServerRatio = median(server[0]), median(server[1]), median(ratios)
+	res.RawCPU = [2]float64{median(cpu[0][0]), median(cpu[0][1])}
+	res.KitCPU = [2]float64{median(cpu[1][0]), median(cpu[1][1])}
+	res.Trips = percentile(trips, 1)
+	return nil
+}
+
+// rate lets 64 clients call for so long.
+func rate(d time.Duration, op func(int) error) (n int64, took time.Duration, err error) {
+	start := time.Now()
+	return crowd(op, func() bool { return time.Since(start) < d })
+}
+
+// share lets 64 clients make n calls together.
+func share(n int, op func(int) error) (int64, time.Duration, error) {
+	var left atomic.Int64
+	left.Store(int64(n))
+	return crowd(op, func() bool { return left.Add(-1) >= 0 })
+}
+
+// crowd lets 64 clients call for as long as they are told to go on.
+func crowd(op func(int) error, on func() bool) (n int64, took time.Duration, err error) {
+	var calls atomic.Int64
+	var errs [clients]error
+	var all sync.WaitGroup
+	start := time.Now()
+	for i := range clients {
+		all.Go(func() {
+			n := int64(0)
+			for errs[i] == nil && on() {
+				errs[i] = op(i)
+				n++
+			}
+			calls.Add(n)
+		})
+	}
+	all.Wait()
+	return calls.Load(), time.Since(start), errors.Join(errs[:]...)
+}
+
+// requests counts the commands that work on sessions came to: not those of the
+// feed, of these statistics and of new connections.
+func requests(stats map[string]Command) (n int64) {
+	for name, c := range stats {
+		switch name {
+		case "evalsha", "eval", "hgetall", "wait":
+			n += c.Calls
+		}
+	}
+	return n
+}
+
+// A Stampede is 100 requests of one session at once, whose access token has
+// expired, on one instance.
+type Stampede struct {
+	Distance    time.Duration // to the server and back
+	Trips       float64       // median of the rounds
+	Most        float64
+	Rounds      int
+	Parallelism int
+}
+
+// MeasureStampede counts the round trips.
+func MeasureStampede(distance time.Duration, s Scale) (res *Stampede, err error) {
+	err = WithRedis(func(r *Redis) error {
+		env, err := NewEnv(access.EdDSA)
+		if err != nil {
+			return err
+		}
+		if distance > 0 {
+			r.Client.AddHook(delay(distance))
+		}
+		store, err := r.Store()
+		if err != nil {
+			return err
+		}
+		k, err := env.NewKit(store, 0, nil)
+		if err != nil {
+			return err
+		}
+		defer k.Sessions.Close()
+		var trips []float64
+		for range 3 * s.Rounds {
+			n, err := stampede(r, k)
+			if err != nil {
+				return err
+			}
+			trips = append(trips, float64(n))
+		}
+		res = &Stampede{distance, median(trips), percentile(trips, 1), len(trips), parallelism}
+		return nil
+	})
+	return res, err
+}
+
+const parallelism = 100
+
+func stampede(r *Redis, k *Kit) (trips int64, err error) {
+	login := httptest.NewRecorder()
+	if _, err := k.Auth.Login(login, httptest.NewRequest("POST", "https://app.example/login", nil), refresh.LoginParams{Subject: "alice"}); err != nil {
+		return 0, err
+	}
+	req := httptest.NewRequest("GET", "https://app.example/account", nil)
+	for _, c := range login.Result().Cookies() {
+		if c.Name != k.Sessions.Cookies().Name(cookie.Access) {
+			req.AddCookie(c)
+		}
+	}
+	guarded := k.Auth.RequireAuth(nothing)
+	if err := r.Reset(); err != nil {
+		return 0, err
+	}
+	var all sync.WaitGroup
+	var refused atomic.Int64
+	gate := make(chan struct{})
+	for range parallelism {
+		all.Go(func() {
+			<-gate
+			out := &sink{header: make(http.Header)}
+			guarded.ServeHTTP(out, req)
+			if out.status >= 300 {
+				refused.Add(1)
+			}
+		})
+	}
+	close(gate)
+	all.Wait()
+	if n := refused.Load(); n > 0 {
+		return 0, fmt.Errorf("bench: %d of %d parallel requests were refused", n, parallelism)
+	}
+	stats, err := r.Commands()
+	return requests(stats), err
+}
+
+// delay makes the server further away.
+type delay time.Duration
+
+// DialHook implements redis.Hook.
+func (d delay) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+}
+
+// ProcessHook implements redis.Hook.
+func (d delay) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() == "evalsha" {
+			time.Sleep(time.Duration(d))
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// ProcessPipelineHook implements redis.Hook.
+func (d delay) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}

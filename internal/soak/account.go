@@ -1,0 +1,187 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sessionkit/sessionkit/refresh"
+)
+
+// An account is what happened.
+type account struct {
+	logins, requests, unavailable                      atomic.Int64
+	lostRequests, lostResponses, lateResponses, aborts atomic.Int64
+	crashes, logouts, logoutsAll, passwords            atomic.Int64
+	thefts, thiefRefreshes, tooLate, foreign           atomic.Int64
+	faults, restarts, slow                             atomic.Int64
+	revokedProbes, revokedAccess                       atomic.Int64
+
+	// What became of every session that was started; these add up to logins.
+	ended, unanswered, caught, finalAlive, shared, outside atomic.Int64
+
+	mu         sync.Mutex
+	kinds      map[refresh.Kind]int64
+	latest     time.Duration // from proof to report
+	outage     time.Duration // from the death of a primary to the next
+	violations []string
+	broken     int
+}
+
+// violated notes something that must not be.
+func (a *account) violated(format string, args ...any) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.broken++
+	if len(a.violations) < 50 {
+		a.violations = append(a.violations, fmt.Sprintf(format, args...))
+	}
+}
+
+func (a *account) list() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.violations
+}
+
+func (a *account) event(k refresh.Kind) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.kinds == nil {
+		a.kinds = make(map[refresh.Kind]int64)
+	}
+	a.kinds[k]++
+}
+
+// reported notes how long the proof of settling took to reach the store.
+func (a *account) reported(late time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.latest = max(a.latest, late)
+}
+
+// promoted notes how long there was no primary.
+func (a *account) promoted(after time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.outage = max(a.outage, after)
+}
+
+// A family is what the simulation knows of a session.
+type family struct {
+	asked   atomic.Bool // the user asked for its end: being refused is no error from here
+	ended   atomic.Bool // and was told that it is done: being accepted is one
+	thief   atomic.Bool // somebody has copied a token and the fingerprint
+	reused  atomic.Bool // theft was noticed
+	refused atomic.Bool // its user was refused
+	slow    atomic.Bool // a request was on its way for longer than the protocol allows
+
+	mu      sync.Mutex
+	proved  mark // the newest generation that its user is known to keep
+	settled mark // the newest generation that the kit has reported to the store
+}
+
+// A mark is when a generation reached something, and in which failover.
+type mark struct {
+	generation uint32
+	at         time.Time
+	failover   int64
+}
+
+// prove notes that the user has shown an access token as old as the settle time.
+func (f *family) prove(generation uint32) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if generation > f.proved.generation {
+		f.proved = mark{generation: generation, at: time.Now()}
+	}
+}
+
+// settle notes a report, and how long after the proof it came if it is the first.
+func (f *family) settle(generation uint32, failover int64) (late time.Duration, first bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if generation <= f.settled.generation {
+		return 0, false
+	}
+	f.settled = mark{generation, time.Now(), failover}
+	if f.proved.generation == generation {
+		return time.Since(f.proved.at), true
+	}
+	return 0, true
+}
+
+func (f *family) marks() (proved, settled mark) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.proved, f.settled
+}
+
+// Failovers count begins and ends, so that the number is odd during one. What
+// was written before or during one may be lost, except what the kit waits for.
+type failovers struct{ n atomic.Int64 }
+
+func (f *failovers) begin()     { f.n.Add(1) }
+func (f *failovers) end()       { f.n.Add(1) }
+func (f *failovers) now() int64 { return f.n.Load() }
+
+// kept reports whether no failover can have undone what was written at a mark.
+func (f *failovers) kept(m mark) bool { return m.failover%2 == 0 && m.failover == f.now() }
+
+// report prints the account.
+func (w *world) report() string {
+	a := &w.account
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var b strings.Builder
+	title := func(what string) { fmt.Fprintf(&b, "%s\n", what) }
+	row := func(n int64, what string) { fmt.Fprintf(&b, "%10d  %s\n", n, what) }
+	title("traffic")
+	row(a.requests.Load(), "requests")
+	row(a.kinds[refresh.EventRefresh], "rotations")
+	row(a.kinds[refresh.EventReplayed], "replays answered with the same successor")
+	row(a.kinds[refresh.EventSettled], "reports that a generation settled")
+	row(a.unavailable.Load(), "answers of \"try again\" (503)")
+	title("accidents")
+	row(a.lostRequests.Load(), "requests lost")
+	row(a.lostResponses.Load(), "responses lost")
+	row(a.lateResponses.Load(), "responses too late for a client that waits")
+	row(a.slow.Load(), "requests longer on their way than the protocol allows: the machine was too slow")
+	row(a.aborts.Load(), "requests aborted by the page")
+	row(a.crashes.Load(), "browser crashes, back with older cookies")
+	row(a.faults.Load(), "faults between kit and Redis")
+	if w.sentinel != nil {
+		row(a.restarts.Load(), "primaries killed")
+	} else {
+		row(a.restarts.Load(), "times that Redis was killed or frozen")
+	}
+	row(a.kinds[refresh.EventStoreBehind], "times that the store was behind")
+	title("ends")
+	row(a.logouts.Load(), "logouts")
+	row(a.logoutsAll.Load(), "logouts everywhere")
+	row(a.passwords.Load(), "password changes")
+	row(a.revokedProbes.Load(), "refresh tokens of ended sessions tried, all refused")
+	row(a.revokedAccess.Load(), "access tokens of ended sessions tried elsewhere before they expired, all refused")
+	title("thefts")
+	row(a.thefts.Load(), "refresh tokens stolen, with the fingerprint")
+	row(a.thiefRefreshes.Load(), "renewals that these thieves got, from generations that had not settled")
+	row(a.tooLate.Load(), "tokens that they presented after the successor had settled, all refused")
+	row(a.kinds[refresh.EventReuse], "detections of reuse")
+	row(a.foreign.Load(), "refresh tokens stolen and presented without the fingerprint, all refused")
+	title("sessions")
+	row(a.logins.Load(), "sessions started, of which")
+	row(a.ended.Load(), "  were ended by their user")
+	row(a.unanswered.Load(), "  were being ended by their user, who got no answer")
+	row(a.caught.Load(), "  were ended because of a thief")
+	row(a.shared.Load(), "  live on with a thief who has not come back since his token's successor settled")
+	row(a.finalAlive.Load(), "  live on, honest, each renewed once more at the end")
+	row(a.outside.Load(), "  were refused after such a request, outside of what is promised")
+	row(int64(a.broken), "honest sign-outs, and anything else that must not be")
+	if w.sentinel != nil {
+		fmt.Fprintf(&b, "%10s  the longest that there was no primary\n", a.outage.Round(time.Millisecond))
+	}
+	fmt.Fprintf(&b, "%10s  the longest that a proof of settling took to reach the store\n", a.latest.Round(time.Millisecond))
+	return strings.TrimRight(b.String(), "\n")
+}
