@@ -42,6 +42,7 @@ func (a *app) routes() http.Handler {
 
 	handle("GET /{$}", a.home, a.auth.OptionalAuth)
 	handle("GET /assets/", assets)
+	handle("GET /sessionkit.js", module)
 	handle("GET /login", a.loginPage)
 	handle("POST /login", a.login, a.auth.SameOrigin)
 	handle("POST /logout", a.logoutPage)

@@ -25,6 +25,13 @@ func assets(w http.ResponseWriter, r *http.Request) {
 	http.FileServerFS(files).ServeHTTP(w, r)
 }
 
+// module serves the fetch wrapper for single-page apps.
+func module(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-cache")
+	http.ServeFileFS(w, r, files, "assets/sessionkit.js")
+}
+
 func render(w http.ResponseWriter, status int, page string, data any) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
@@ -43,10 +50,11 @@ type view struct {
 	Roles    []string
 	ReturnTo string
 	Error    string
+	Lifetime int64 // of access tokens, in seconds
 }
 
 func (a *app) home(w http.ResponseWriter, r *http.Request) {
-	v := view{Title: "sessionkit"}
+	v := view{Title: "sessionkit", Lifetime: int64(a.sessions.AccessLifetime().Seconds())}
 	if c := session(r); c != nil {
 		v.Subject, v.Session, v.Roles = c.Subject, c.SessionID, c.Roles
 	}

@@ -1,80 +1,201 @@
 // The page of the demo. Nothing here keeps a session alive: that is the
-// server's business.
+// server's business. The page looks on.
 const $ = (id) => document.getElementById(id);
-let expires = 0, lifetime = 1;
+const root = $("app");
+const lifetime = Number(root.dataset.lifetime) || 1;
+const session = root.dataset.session;
+let expires = 0;
+let ended = false;
 
 async function call(path, options) {
-  const response = await fetch(path, { headers: { "Content-Type": "application/json" }, ...options });
+  const response = await fetch(path, options);
   if (response.status === 401) {
-    $("countdown").textContent = "signed out";
+    end();
     throw new Error("signed out");
   }
-  if (!response.ok) throw new Error(`${path}: ${response.status}`);
+  if (!response.ok) throw new Error(`${path} answered ${response.status}`);
   return response.status === 204 ? null : response.json();
 }
 
-async function refreshView() {
+// ---- the access token
+
+async function look() {
   const me = await call("/api/me");
   expires = Date.now() + me.expires_in * 1000;
-  lifetime = Math.max(lifetime, me.expires_in);
-  $("generation").textContent = me.generation;
+  family.show(me.generation);
   const { sessions } = await call("/auth/sessions");
   $("devices").replaceChildren(...sessions.map(device));
 }
 
+function tick() {
+  if (ended || !expires) return;
+  const left = Math.max(0, Math.round((expires - Date.now()) / 1000));
+  $("countdown").textContent = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+  $("bar").value = (100 * left) / lifetime;
+  if (left > 0) return;
+  expires = 0;
+  $("token-says").textContent = "Run out. The page asks for something, and the server renews on the way …";
+  setTimeout(() => look().then(() => {
+    $("token-says").textContent = `Renewed at ${clock()}, inside an ordinary request.`;
+  }, () => {}), 1000);
+}
+
+function end() {
+  if (ended) return;
+  ended = true;
+  $("countdown").textContent = "signed out";
+  $("bar").value = 0;
+  $("token-says").textContent = "This session has ended, on every instance.";
+  const again = document.createElement("a");
+  again.href = "/login?return_to=/";
+  again.className = "button";
+  again.textContent = "Sign in again";
+  $("renew").replaceWith(again);
+  $("others").disabled = $("thief").disabled = true;
+  $("devices").replaceChildren();
+  family.die();
+}
+
+const clock = (time = new Date()) => new Date(time).toLocaleTimeString([], { hour12: false });
+
+// ---- the family: the last generations, newest last
+
+const family = {
+  newest: -1,
+  settled: -1,
+  stolen: -1,
+  dead: false,
+  show(generation) {
+    if (generation <= this.newest) return;
+    this.newest = generation;
+    this.draw();
+  },
+  settle(generation) {
+    this.settled = Math.max(this.settled, generation);
+    this.draw();
+  },
+  die() {
+    this.dead = true;
+    this.draw();
+  },
+  draw() {
+    if (this.newest < 0) return;
+    const first = Math.max(0, this.newest - 6);
+    const nodes = [];
+    if (first > 0) nodes.push(this.node("…", "used", "earlier generations"));
+    for (let g = first; g <= this.newest; g++) {
+      let kind = "used", says = "used up";
+      if (g === this.newest) [kind, says] = ["current", "current"];
+      else if (g === this.newest - 1 && this.settled < this.newest) [kind, says] = ["spare", "may be repeated"];
+      if (g === this.stolen) [kind, says] = ["stolen", "stolen"];
+      if (this.dead && kind !== "stolen") [kind, says] = ["dead", "dead"];
+      nodes.push(this.node(g, kind, says));
+    }
+    $("family").replaceChildren(...nodes);
+  },
+  node(text, kind, says) {
+    const li = document.createElement("li");
+    li.className = kind;
+    const number = document.createElement("b");
+    number.textContent = text;
+    const note = document.createElement("span");
+    note.textContent = says;
+    li.append(number, note);
+    return li;
+  },
+};
+
+// ---- devices
+
 function device(s) {
   const li = document.createElement("li");
   const name = document.createElement("span");
-  name.textContent = `${s.user_agent || "unknown"} · ${s.ip}${s.current ? " · this one" : ""}`;
+  const agent = document.createElement("b");
+  agent.textContent = s.user_agent || "unknown";
+  const where = document.createElement("span");
+  where.className = "note";
+  where.textContent = s.current ? "this browser" : `${s.ip}, last used ${clock(s.last_used_at)}`;
+  name.append(agent, where);
   li.append(name);
   if (!s.current) {
     const button = document.createElement("button");
     button.className = "quiet";
     button.textContent = "Sign out";
-    button.setAttribute("aria-label", `Sign out ${s.user_agent}`);
-    button.onclick = async () => { await call(`/auth/sessions/${s.id}`, { method: "DELETE" }); refreshView(); };
+    button.setAttribute("aria-label", `Sign out ${s.user_agent || "unknown"}, ${s.ip}`);
+    button.onclick = async () => {
+      await call(`/auth/sessions/${s.id}`, { method: "DELETE" });
+      await look();
+    };
     li.append(button);
   }
   return li;
 }
 
-function tick() {
-  if (!expires) return;
-  const left = Math.max(0, Math.round((expires - Date.now()) / 1000));
-  $("countdown").textContent = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
-  $("bar").value = (100 * left) / lifetime;
-  if (left === 0) {
-    expires = 0;
-    setTimeout(() => refreshView().catch(() => {}), 1000);
-  }
-}
+// ---- events
 
-function log(entry) {
+const bad = new Set(["reuse_detected", "fingerprint_mismatch", "refresh_refused", "revoked", "invalid_token"]);
+
+function log(e) {
+  if (!e.time) return; // the stream says hello
+  $("log-empty").hidden = true;
   const li = document.createElement("li");
-  if (["reuse_detected", "fingerprint_mismatch", "refresh_refused"].includes(entry.event)) li.className = "bad";
-  const time = entry.time ? new Date(entry.time).toLocaleTimeString() : "";
-  li.textContent = [time, entry.event, entry.session_id && `generation ${entry.generation}`, entry.reason].filter(Boolean).join("  ");
+  if (bad.has(e.event)) li.className = "bad";
+  for (const [name, text] of [["time", clock(e.time)], ["event", e.event],
+    ["more", [e.session_id && `generation ${e.generation}`, e.reason, e.session_id !== session && "another session"].filter(Boolean).join(", ")]]) {
+    const part = document.createElement("span");
+    part.className = name;
+    part.textContent = text;
+    li.append(part);
+  }
   $("log").prepend(li);
+  if (e.session_id !== session) return;
+  if (e.event === "refresh") family.show(e.generation + 1);
+  if (e.event === "settled") family.settle(e.generation);
+  if (e.event === "reuse_detected" || e.event === "revoked") family.die();
 }
 
-$("renew").onclick = async () => { await call("/auth/token/refresh", { method: "POST" }); refreshView(); };
-$("others").onclick = async () => { await call("/auth/logout-all", { method: "POST" }); location.reload(); };
+// ---- what the buttons do
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+$("renew").onclick = async () => {
+  await call("/auth/token/refresh", { method: "POST" });
+  await look();
+};
+$("others").onclick = async () => {
+  await call("/auth/logout-all", { method: "POST" });
+  end();
+};
 $("thief").onclick = async () => {
   $("thief").disabled = true;
-  const say = (text) => { $("thief-says").textContent = text; };
+  const say = (text, kind = "") => {
+    $("thief-says").textContent = text;
+    $("thief-says").className = `says ${kind}`;
+  };
   try {
     await call("/demo/steal", { method: "POST" });
-    say("Copied. The owner goes on …");
-    await call("/auth/token/refresh", { method: "POST" });
-    await call("/auth/token/refresh", { method: "POST" });
+    family.stolen = family.newest;
+    family.draw();
+    say("Copied. The owner knows nothing, and goes on …");
+    for (let i = 0; i < 2; i++) {
+      await pause(900);
+      await call("/auth/token/refresh", { method: "POST" });
+      await look();
+    }
+    say("Now the thief presents his copy, from what looks like your own browser …");
+    await pause(900);
     const { outcome } = await call("/demo/replay", { method: "POST" });
-    say(outcome === "reuse_detected" ? "Caught: the whole family is dead. Thief and owner are out; the owner signs in again." : `The server answered: ${outcome}.`);
-    await refreshView();
+    if (outcome === "reuse_detected") {
+      say("Caught. The whole family is dead: the thief has nothing, and the owner signs in again.", "caught");
+    } else {
+      say(`The server answered: ${outcome}.`);
+    }
+    await look();
   } catch (error) {
     if (error.message !== "signed out") say(error.message);
   }
 };
 
 new EventSource("/demo/events").onmessage = (message) => log(JSON.parse(message.data));
-refreshView().catch(() => {});
+look().catch(() => {});
 setInterval(tick, 500);
