@@ -115,6 +115,8 @@ type answer struct {
 	text string
 }
 
+func (a *answer) String() string { return fmt.Sprintf("%d %.200s", a.StatusCode, a.text) }
+
 // member returns a member of a JSON body.
 func (a *answer) member(name string) any {
 	var m map[string]any

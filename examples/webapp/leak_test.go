@@ -3,6 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -91,8 +95,24 @@ func (l *ledger) keys(file string) {
 		if block == nil {
 			return
 		}
-		// The last 32 bytes are the secret in every kind of key.
-		l.secret("a key of the keys file", block.Bytes[max(0, len(block.Bytes)-32):])
+		secret := block.Bytes[max(0, len(block.Bytes)-32):] // of our own kinds
+		if block.Type == "PRIVATE KEY" {
+			key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+			if err != nil {
+				panic(err) // the demo wrote it
+			}
+			switch key := key.(type) {
+			case ed25519.PrivateKey:
+				secret = key.Seed()
+			case *ecdsa.PrivateKey:
+				if secret, err = key.Bytes(); err != nil {
+					panic(err)
+				}
+			case *rsa.PrivateKey:
+				secret = key.D.Bytes()
+			}
+		}
+		l.secret("a key of the keys file", secret)
 		data = rest
 	}
 }

@@ -44,6 +44,8 @@ function end() {
   if (ended) return;
   ended = true;
   $("countdown").textContent = "signed out";
+  $("unit").hidden = true;
+  $("greeting").textContent = "You are signed out.";
   $("bar").value = 0;
   $("token-says").textContent = "This session has ended, on every instance.";
   const again = document.createElement("a");
@@ -52,7 +54,10 @@ function end() {
   again.textContent = "Sign in again";
   $("renew").replaceWith(again);
   $("others").disabled = $("thief").disabled = true;
-  $("devices").replaceChildren();
+  const none = document.createElement("li");
+  none.className = "note";
+  none.textContent = "Sign in again to see them.";
+  $("devices").replaceChildren(none);
   family.die();
 }
 
