@@ -6,7 +6,6 @@ require (
 	github.com/golang-jwt/jwt/v5 v5.3.1
 	github.com/gorilla/securecookie v1.1.2
 	github.com/redis/go-redis/v9 v9.22.0
-	golang.org/x/sync v0.17.0
 )
 
 require (

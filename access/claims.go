@@ -78,17 +78,11 @@ var registered = [...]string{
 	"acr", "amr", "scope", "roles", "iat_ms", "exp_ms",
 }
 
-// isRegistered reports whether a member is one of the registered, and clashes
-// whether it is only spelt like one in another case.
-func isRegistered(name string) (exact, clashes bool) {
-	if slices.Contains(registered[:], name) {
-		return true, false
-	}
-	for _, r := range registered {
+// isReserved reports whether a member is one of the registered, or spelt like
+// one in another case.
+func isReserved(name string) bool {
+	return slices.ContainsFunc(registered[:], func(r string) bool {
 		// Letters that fold to ASCII are longer in UTF-8, hence no test of length.
-		if strings.EqualFold(name, r) {
-			return false, true
-		}
-	}
-	return false, false
+		return strings.EqualFold(name, r)
+	})
 }

@@ -1,38 +1,18 @@
 package access
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 )
-
-// payload is the JSON of a token, in the order of RFC 9068 section 2.2.
-type payload struct {
-	Issuer     string   `json:"iss"`
-	Expires    int64    `json:"exp"`
-	Audience   string   `json:"aud"`
-	Subject    string   `json:"sub"`
-	ClientID   string   `json:"client_id"`
-	IssuedAt   int64    `json:"iat"`
-	ID         string   `json:"jti"`
-	SessionID  string   `json:"sid"`
-	Generation uint64   `json:"gen"`
-	AuthTime   int64    `json:"auth_time"`
-	SessionExp int64    `json:"session_exp,omitempty"`
-	NotBefore  int64    `json:"nbf,omitempty"`
-	ACR        string   `json:"acr,omitempty"`
-	AMR        []string `json:"amr,omitempty"`
-	Scope      string   `json:"scope,omitempty"`
-	Roles      []string `json:"roles,omitempty"`
-	IssuedMS   int64    `json:"iat_ms,omitempty"`
-	ExpiresMS  int64    `json:"exp_ms,omitempty"`
-}
 
 // Issue signs a token. Subject, SessionID and AuthTime are mandatory; Issuer,
 // Audience, IssuedAt and ID are filled in, ClientID is the audience unless it
@@ -43,10 +23,7 @@ func (t *Tokens) Issue(c Claims) (token string, issued *Claims, err error) {
 	if err := checkIssue(c); err != nil {
 		return "", nil, err
 	}
-	body, err := json.Marshal(t.payload(c))
-	if err != nil {
-		return "", nil, fmt.Errorf("access: claims: %w", err)
-	}
+	body := t.payload(c)
 	if c.Custom != nil {
 		if body, err = addCustom(body, c.Custom); err != nil {
 			return "", nil, err
@@ -60,12 +37,19 @@ func (t *Tokens) Issue(c Claims) (token string, issued *Claims, err error) {
 	}
 	issued.marked = new(atomic.Bool)
 	key := t.ring.state.Load().signing
-	input := key.header + "." + base64.RawURLEncoding.EncodeToString(body)
-	sig, err := key.sign(input)
+	var text strings.Builder
+	var encoded [2 << 10]byte
+	text.Grow(len(key.header) + base64.RawURLEncoding.EncodedLen(len(body)) + 100) // enough for all but RSA
+	text.WriteString(key.header)
+	text.WriteByte('.')
+	text.Write(base64.RawURLEncoding.AppendEncode(encoded[:0], body))
+	sig, err := key.sign(text.String())
 	if err != nil {
 		return "", nil, fmt.Errorf("access: signing: %w", err)
 	}
-	token = input + "." + base64.RawURLEncoding.EncodeToString(sig)
+	text.WriteByte('.')
+	text.Write(base64.RawURLEncoding.AppendEncode(encoded[:0], sig))
+	token = text.String()
 	if len(token) > maxToken {
 		return "", nil, fmt.Errorf("access: the token would have %d bytes, at most %d are accepted: put less into the claims", len(token), maxToken)
 	}
@@ -84,7 +68,9 @@ func checkIssue(c Claims) error {
 	return nil
 }
 
-func (t *Tokens) payload(c Claims) payload {
+// payload returns the claims as JSON, in the order of RFC 9068 section 2.2. It
+// is written by hand, which is a third of the work of encoding/json.
+func (t *Tokens) payload(c Claims) []byte {
 	now := t.now().Truncate(time.Millisecond)
 	expires := now.Add(t.lifetime)
 	if !c.ExpiresAt.IsZero() && c.ExpiresAt.Before(expires) {
@@ -92,23 +78,71 @@ func (t *Tokens) payload(c Claims) payload {
 	}
 	var id [16]byte
 	rand.Read(id[:]) // never fails
-	p := payload{
-		Issuer: t.issuer, Audience: t.audience, Subject: c.Subject, ClientID: c.ClientID,
-		ID: base64.RawURLEncoding.EncodeToString(id[:]), SessionID: c.SessionID, Generation: c.Generation,
-		IssuedAt: now.Unix(), IssuedMS: int64(now.Nanosecond() / 1e6),
-		Expires: expires.Unix(), ExpiresMS: int64(expires.Nanosecond() / 1e6),
-		AuthTime: c.AuthTime.Unix(), ACR: c.ACR, AMR: c.AMR, Scope: strings.Join(c.Scopes, " "), Roles: c.Roles,
-	}
-	if p.ClientID == "" {
-		p.ClientID = t.audience
-	}
+	b := make(object, 0, 512)
+	b.string(`{"iss":`, t.issuer)
+	b.number(`,"exp":`, expires.Unix())
+	b.string(`,"aud":`, t.audience)
+	b.string(`,"sub":`, c.Subject)
+	b.string(`,"client_id":`, cmp.Or(c.ClientID, t.audience))
+	b.number(`,"iat":`, now.Unix())
+	b = append(base64.RawURLEncoding.AppendEncode(append(b, `,"jti":"`...), id[:]), '"')
+	b.string(`,"sid":`, c.SessionID)
+	b.number(`,"gen":`, int64(c.Generation))
+	b.number(`,"auth_time":`, c.AuthTime.Unix())
 	if !c.SessionExpiresAt.IsZero() {
-		p.SessionExp = c.SessionExpiresAt.Unix()
+		b.number(`,"session_exp":`, c.SessionExpiresAt.Unix())
 	}
 	if !c.NotBefore.IsZero() {
-		p.NotBefore = c.NotBefore.Unix()
+		b.number(`,"nbf":`, c.NotBefore.Unix())
 	}
-	return p
+	if c.ACR != "" {
+		b.string(`,"acr":`, c.ACR)
+	}
+	if len(c.AMR) > 0 {
+		b.strings(`,"amr":`, c.AMR)
+	}
+	if len(c.Scopes) > 0 {
+		b.string(`,"scope":`, strings.Join(c.Scopes, " "))
+	}
+	if len(c.Roles) > 0 {
+		b.strings(`,"roles":`, c.Roles)
+	}
+	if ms := now.Nanosecond() / 1e6; ms > 0 {
+		b.number(`,"iat_ms":`, int64(ms))
+	}
+	if ms := expires.Nanosecond() / 1e6; ms > 0 {
+		b.number(`,"exp_ms":`, int64(ms))
+	}
+	return append(b, '}')
+}
+
+// An object is the text of a JSON object in the making.
+type object []byte
+
+func (b *object) number(name string, v int64) {
+	*b = strconv.AppendInt(append(*b, name...), v, 10)
+}
+
+func (b *object) string(name, v string) {
+	*b = append(*b, name...)
+	for i := range len(v) {
+		if c := v[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			text, _ := json.Marshal(v) // a string has no reason to fail
+			*b = append(*b, text...)
+			return
+		}
+	}
+	*b = append(append(append(*b, '"'), v...), '"')
+}
+
+func (b *object) strings(name string, list []string) {
+	*b = append(*b, name...)
+	separator := "["
+	for _, v := range list {
+		b.string(separator, v)
+		separator = ","
+	}
+	*b = append(*b, ']')
 }
 
 // addCustom merges the members of an app's claims into the token's JSON.
@@ -120,7 +154,7 @@ func addCustom(body []byte, custom any) ([]byte, error) {
 	members := 0
 	err = scanObject(string(text), func(name, _ string) error {
 		members++
-		if exact, clashes := isRegistered(name); exact || clashes {
+		if isReserved(name) {
 			return fmt.Errorf("access: Claims.Custom has a member %q, which is taken", name)
 		}
 		return nil

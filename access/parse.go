@@ -135,81 +135,55 @@ func parseClaims(body []byte) (*Claims, error) {
 }
 
 func (r *claimsReader) member(name, raw string) error {
-	exact, clashes := isRegistered(name)
-	if clashes {
-		return ErrMalformed
-	}
-	if !exact {
+	c, ok := r.claims, false
+	switch name {
+	case "iss":
+		c.Issuer, ok = stringValue(raw)
+	case "sub":
+		c.Subject, ok = stringValue(raw)
+	case "aud":
+		c.Audience, ok = stringOrStrings(raw)
+	case "exp":
+		c.ExpiresAt, ok = date(raw)
+	case "nbf":
+		c.NotBefore, ok = date(raw)
+	case "iat":
+		c.IssuedAt, ok = date(raw)
+	case "jti":
+		c.ID, ok = stringValue(raw)
+	case "client_id":
+		c.ClientID, ok = stringValue(raw)
+	case "sid":
+		c.SessionID, ok = stringValue(raw)
+	case "gen":
+		c.Generation, ok = integer(raw)
+		r.hasGeneration = true
+	case "auth_time":
+		c.AuthTime, ok = date(raw)
+	case "session_exp":
+		c.SessionExpiresAt, ok = date(raw)
+	case "acr":
+		c.ACR, ok = stringValue(raw)
+	case "amr":
+		c.AMR, ok = stringsValue(raw)
+	case "scope":
+		c.Scopes, ok = scopeValue(raw)
+	case "roles":
+		c.Roles, ok = stringsValue(raw)
+	case "iat_ms":
+		r.issuedRest, ok = milliseconds(raw)
+	case "exp_ms":
+		r.expiresRest, ok = milliseconds(raw)
+	default:
+		if isReserved(name) {
+			return ErrMalformed
+		}
 		return nil
-	}
-	var ok bool
-	if s := r.claims.stringNamed(name); s != nil {
-		*s, ok = stringValue(raw)
-	} else if t := r.claims.timeNamed(name); t != nil {
-		*t, ok = date(raw)
-	} else {
-		ok = r.other(name, raw)
 	}
 	if !ok {
 		return ErrClaims
 	}
 	return nil
-}
-
-func (c *Claims) stringNamed(name string) *string {
-	switch name {
-	case "iss":
-		return &c.Issuer
-	case "sub":
-		return &c.Subject
-	case "client_id":
-		return &c.ClientID
-	case "jti":
-		return &c.ID
-	case "sid":
-		return &c.SessionID
-	case "acr":
-		return &c.ACR
-	}
-	return nil
-}
-
-func (c *Claims) timeNamed(name string) *time.Time {
-	switch name {
-	case "exp":
-		return &c.ExpiresAt
-	case "iat":
-		return &c.IssuedAt
-	case "nbf":
-		return &c.NotBefore
-	case "auth_time":
-		return &c.AuthTime
-	case "session_exp":
-		return &c.SessionExpiresAt
-	}
-	return nil
-}
-
-func (r *claimsReader) other(name, raw string) (ok bool) {
-	c := r.claims
-	switch name {
-	case "aud":
-		c.Audience, ok = stringOrStrings(raw)
-	case "gen":
-		c.Generation, ok = integer(raw)
-		r.hasGeneration = true
-	case "iat_ms":
-		r.issuedRest, ok = milliseconds(raw)
-	case "exp_ms":
-		r.expiresRest, ok = milliseconds(raw)
-	case "amr":
-		c.AMR, ok = stringsValue(raw)
-	case "roles":
-		c.Roles, ok = stringsValue(raw)
-	case "scope":
-		c.Scopes, ok = scopeValue(raw)
-	}
-	return ok
 }
 
 // date reads a NumericDate: a number, never a string (RFC 7519 section 2).

@@ -103,7 +103,7 @@ func (e *Env) NewKit(store refresh.Store, entries int, now func() time.Time) (*K
 			return nil, err
 		}
 	}
-	if k.Sessions, err = refresh.New(refresh.Config{Access: k.Tokens, Store: store, Claims: roles, Timeout: 10 * time.Second}); err != nil {
+	if k.Sessions, err = refresh.New(refresh.Config{Access: k.Tokens, Store: store, Claims: roles}); err != nil {
 		return nil, err
 	}
 	k.Auth, err = middleware.New(middleware.Config{Sessions: k.Sessions})

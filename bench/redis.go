@@ -77,7 +77,7 @@ type Redis struct {
 
 // Connect returns one more client, as each instance of an app has its own.
 func (r *Redis) Connect() *redis.Client {
-	c := redis.NewClient(&redis.Options{Addr: r.server.Addr, ContextTimeoutEnabled: true})
+	c := redis.NewClient(&redis.Options{Addr: r.server.Addr, ContextTimeoutEnabled: true, PoolSize: clients + 2})
 	r.clients = append(r.clients, c)
 	return c
 }

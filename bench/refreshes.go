@@ -47,6 +47,9 @@ type Refresh struct {
 	Trivial, Raw, Kit, Sign Latency
 	// Calls a second of 64 clients, and the kit's share of the raw script's.
 	RawRate, KitRate, Share float64
+	// The same for the raw script followed by one signature: what a refresh
+	// that did nothing else would come to.
+	SignedRate, SignedShare float64
 	// The server's time for one call, in microseconds, and the kit's in
 	// multiples of the raw script's.
 	RawServer, KitServer, ServerRatio float64
@@ -213,13 +216,15 @@ func (f *fleet) sequential(res *Refresh, s Scale) error {
 // time, and asks the server for its own part: its time for one script, and the
 // number of commands. Those of the feed are not counted.
 func (f *fleet) parallel(res *Refresh, s Scale) error {
-	var rates, server [2][]float64
-	var cpu [2][2][]float64
-	var shares, ratios, trips []float64
+	sign := f.signature()
+	signed := func(i int) error { return errors.Join(f.raw(i), sign(i)) }
+	var rates, server [3][]float64
+	var cpu [3][2][]float64
+	var shares, signedShares, ratios, trips []float64
 	for range s.Rounds {
-		var calls [2]int64
-		var perCall [2]float64
-		for i, op := range []func(int) error{f.raw, f.refresh} {
+		var calls [3]int64
+		var perCall [3]float64
+		for i, op := range []func(int) error{f.raw, f.refresh, signed} {
 			if err := f.r.Reset(); err != nil {
 				return err
 			}
@@ -249,9 +254,11 @@ func (f *fleet) parallel(res *Refresh, s Scale) error {
 			}
 		}
 		shares = append(shares, float64(calls[1])/float64(calls[0]))
+		signedShares = append(signedShares, float64(calls[1])/float64(calls[2]))
 		ratios = append(ratios, perCall[1]/perCall[0])
 	}
 	res.RawRate, res.KitRate, res.Share = median(rates[0]), median(rates[1]), median(shares)
+	res.SignedRate, res.SignedShare = median(rates[2]), median(signedShares)
 	res.RawServer, res.KitServer, res.ServerRatio = median(server[0]), median(server[1]), median(ratios)
 	res.RawCPU = [2]float64{median(cpu[0][0]), median(cpu[0][1])}
 	res.KitCPU = [2]float64{median(cpu[1][0]), median(cpu[1][1])}

@@ -152,6 +152,7 @@ func (r *Results) refresh() string {
 		}
 		t.row("sessionkit, "+string(f.Alg), micros(f.Kit.P50), micros(f.Kit.P99), count(int(f.KitRate)), fmt.Sprintf("%.1f µs", f.KitServer), fmt.Sprintf("%.0f + %.0f µs", f.KitCPU[0], f.KitCPU[1]))
 		t.row("one signature alone, "+string(f.Alg), micros(f.Sign.P50), micros(f.Sign.P99), "", "", "")
+		t.row("HMGET, HSET, PEXPIRE and one signature, "+string(f.Alg), "", "", count(int(f.SignedRate)), "", "")
 	}
 	local := costTable("without a server, one core", []*Cost{r.Memory, r.Gin}, 0, "× sessionkit")
 	return t.String() + "\n" + local

@@ -12,7 +12,6 @@ require (
 	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	github.com/golang-jwt/jwt/v5 v5.3.1 // indirect
 	github.com/gorilla/securecookie v1.1.2 // indirect
-	golang.org/x/sync v0.17.0 // indirect
 )
 
 replace github.com/sessionkit/sessionkit => ../

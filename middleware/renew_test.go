@@ -209,12 +209,24 @@ func TestARequestsOwnDeadlineSaysNothingOfItsSession(t *testing.T) {
 		auth := newAuth(t, middleware.Config{Sessions: a.service(slow{a.store}), LoginPath: "/login"})
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
+		first := make(chan *http.Response)
+		go func() { first <- serve(auth.RequireAuth(greet), k.request("GET", "/", expired)) }()
+		synctest.Wait()
 		res := serve(auth.RequireAuth(greet), k.request("GET", "/", expired, "Sec-Fetch-Mode: navigate").WithContext(ctx))
 		if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" || len(res.Cookies()) > 0 {
-			t.Errorf("%d %v", res.StatusCode, res.Header)
+			t.Errorf("while another request renews: %d %v", res.StatusCode, res.Header)
 		}
-		if res := serve(auth.RequireAuth(greet), k.request("GET", "/", expired)); res.StatusCode != 200 || a.store.rotations.Load() != 1 {
-			t.Errorf("the next try: %d after %d rotations", res.StatusCode, a.store.rotations.Load())
+		if res := <-first; res.StatusCode != 200 || a.store.rotations.Load() != 1 {
+			t.Errorf("the other: %d after %d rotations", res.StatusCode, a.store.rotations.Load())
+		}
+		// One that renews sees it through; one that is over does not begin.
+		ctx, cancel = context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		if res := serve(auth.RequireAuth(greet), k.request("GET", "/", expired).WithContext(ctx)); res.StatusCode != 200 {
+			t.Errorf("while it renews by itself: %d %v", res.StatusCode, res.Header)
+		}
+		if res := serve(auth.RequireAuth(greet), k.request("GET", "/", expired).WithContext(ctx)); res.StatusCode != 503 || len(res.Cookies()) > 0 {
+			t.Errorf("after its deadline: %d %v", res.StatusCode, res.Header)
 		}
 	})
 }

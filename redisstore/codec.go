@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -47,6 +48,31 @@ func encodeCold(f *refresh.Family) []byte {
 	return append(b, encodeFingerprint(f.Fingerprint)...)
 }
 
+// moveSize is the length of a move without the rules at its end.
+const moveSize = 32 + 4 + 36 + (1 + 32 + 6) + (1 + 6 + 4) + 2*6
+
+// encodeMove is what a presentation asks of rotate.lua, which describes it.
+func encodeMove(p refresh.Presentation) []byte {
+	b := make([]byte, 0, moveSize+16)
+	b = append(b, p.Hash[:]...)
+	b = binary.BigEndian.AppendUint32(b, p.Generation)
+	for i := range p.Fingerprint {
+		b = append(b, p.Fingerprint[i][:]...)
+	}
+	b = append(b, version)
+	b = append(b, p.Successor[:]...)
+	b = append(b, p.Attempt[:]...)
+	b = append(b, 0)
+	b = appendUint(b, uint64(p.Now.UnixMilli()), 6)
+	b = binary.BigEndian.AppendUint32(b, p.Generation+1)
+	next, later := p.OvertakenAfter()
+	b = appendUint(b, uint64(next.UnixMilli()), 6)
+	b = appendUint(b, uint64(later.UnixMilli()), 6)
+	b = append(b, '0'+byte(p.Rules.Enforced&(refresh.IP|refresh.UserAgent|refresh.DeviceID)),
+		'0'+flag(p.Rules.RevokeOnMismatch, 1), '0'+flag(p.Rules.RefuseStoreBehind, 1), '0'+flag(p.Rules.SingleUse, 1))
+	return strconv.AppendInt(b, retentionMillis, 10)
+}
+
 func encodeFingerprint(f refresh.Fingerprint) []byte {
 	b := make([]byte, 0, 36)
 	for i := range f {
@@ -75,8 +101,8 @@ func encodeAuth(f *refresh.Family) string {
 	return strings.Join(append([]string{f.ACR}, f.AMR...), "\x00")
 }
 
-// decode reads a family from its four fields; absent ones are nil.
-func decode(subject refresh.SubjectKey, id refresh.FamilyID, hot, cold, device, auth []byte) (refresh.Family, error) {
+// decode reads a family from its four fields; absent ones are empty.
+func decode(subject refresh.SubjectKey, id refresh.FamilyID, hot, cold, device, auth string) (refresh.Family, error) {
 	f := refresh.Family{Subject: subject, ID: id}
 	if len(hot) >= tombstoneSize && hot[0] == tombstone {
 		f.RevokedAt = time.UnixMilli(int64(uintAt(hot, 1, 6)))
@@ -84,7 +110,7 @@ func decode(subject refresh.SubjectKey, id refresh.FamilyID, hot, cold, device, 
 		f.Revoked = refresh.Reason(hot[tombstoneSize:])
 		return f, nil
 	}
-	if len(hot) < hotSize || hot[0] != version || len(cold) < coldSize || cold[0] != version {
+	if len(hot) < hotSize || hot[0] != version {
 		return refresh.Family{}, errRecord
 	}
 	copy(f.Current[:], hot[1:])
@@ -92,8 +118,16 @@ func decode(subject refresh.SubjectKey, id refresh.FamilyID, hot, cold, device, 
 	copy(f.Prior[:], hot[39:])
 	f.Settled = hot[45] != 0
 	f.RotatedAt = time.UnixMilli(int64(uintAt(hot, 46, 6)))
-	f.Generation = binary.BigEndian.Uint32(hot[52:])
+	f.Generation = uint32(uintAt(hot, 52, 4))
+	f.Device = decodeDevice(device)
+	return f, decodeLogin(&f, cold, auth)
+}
 
+// decodeLogin reads what stays as it was at the login.
+func decodeLogin(f *refresh.Family, cold, auth string) error {
+	if len(cold) < coldSize || cold[0] != version {
+		return errRecord
+	}
 	f.CreatedAt = time.UnixMilli(int64(uintAt(cold, 1, 6)))
 	f.AuthTime = time.Unix(int64(uintAt(cold, 7, 5)), 0)
 	f.AbsoluteExpiry = time.UnixMilli(int64(uintAt(cold, 12, 6)))
@@ -102,25 +136,24 @@ func decode(subject refresh.SubjectKey, id refresh.FamilyID, hot, cold, device, 
 	for i := range f.Fingerprint {
 		copy(f.Fingerprint[i][:], cold[23+12*i:])
 	}
-	f.Device = decodeDevice(device)
-	if len(auth) > 0 {
-		parts := strings.Split(string(auth), "\x00")
+	if auth != "" {
+		parts := strings.Split(auth, "\x00")
 		if f.ACR = parts[0]; len(parts) > 1 {
 			f.AMR = parts[1:]
 		}
 	}
-	return f, nil
+	return nil
 }
 
-func decodeDevice(b []byte) (d refresh.Device) {
+func decodeDevice(b string) (d refresh.Device) {
 	if len(b) == 0 || len(b) < 1+int(b[0]) {
 		return d
 	}
 	n := 1 + int(b[0])
-	if addr, ok := netip.AddrFromSlice(b[1:n]); ok {
+	if addr, ok := netip.AddrFromSlice([]byte(b[1:n])); ok {
 		d.IP = addr.String()
 	}
-	d.UserAgent = string(b[n:])
+	d.UserAgent = b[n:]
 	return d
 }
 
@@ -139,9 +172,9 @@ func appendUint(b []byte, v uint64, n int) []byte {
 	return b
 }
 
-func uintAt(b []byte, from, n int) (v uint64) {
-	for _, c := range b[from : from+n] {
-		v = v<<8 | uint64(c)
+func uintAt(b string, from, n int) (v uint64) {
+	for i := range n {
+		v = v<<8 | uint64(b[from+i])
 	}
 	return v
 }

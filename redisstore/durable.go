@@ -193,13 +193,12 @@ func evictionWarning(info string) string {
 // permission shows before the first login and not in the middle of one.
 func (s *Store) dryRun(ctx context.Context) error {
 	key, id := s.prefix+":{probe}", strings.Repeat("\x00", 16)
-	zero := strings.Repeat("\x00", 36)
 	for _, probe := range []struct {
 		script *redis.Script
 		key    string
 		args   []any
 	}{
-		{rotateScript, key, []any{id, 0, "", "", "", zero, "", 0, "0", "0", "0", 0, 0}},
+		{rotateScript, key, []any{id, strings.Repeat("\x00", moveSize) + "00000", ""}},
 		{settleScript, key, []any{id, 0}},
 		{findScript, key, []any{id}},
 		{revokeScript, key, []any{"", "", 0, "probe", "", 0, 0}},

@@ -251,3 +251,59 @@ func TestRandomFaults(t *testing.T) {
 	}
 	t.Logf("%d answers of \"try again\"", failures)
 }
+
+// TestARequestThatWasHeldUp: an instance gives up on a rotation that never
+// reached the server; the client renews through another, and goes on. When the
+// network is repaired the old rotation arrives. It is no theft.
+func TestARequestThatWasHeldUp(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := redistest.NewProxy(t, server.Addr)
+	ring, rec := newRing(t), new(events)
+	here := newService(t, ring, newFaultyStore(t, proxy.Addr), rec, 0)
+	there := newService(t, ring, newStore(t, newClient(t, server.Addr)), rec, 0)
+	calls := func() string {
+		_, line, _ := strings.Cut(server.Must("INFO", "commandstats"), "cmdstat_evalsha:calls=")
+		n, _, _ := strings.Cut(line, ",")
+		return n
+	}
+	old := start(t, there, "alice")
+	g, err := there.Refresh(t.Context(), old.RefreshToken, device) // the server knows the script now
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rotations := range []int{1, 2} {
+		old = g
+		proxy.SetPlan(func(command []string) redistest.Fault {
+			if strings.EqualFold(command[0], "evalsha") {
+				return redistest.Hold
+			}
+			return redistest.Pass
+		})
+		if _, err := here.Refresh(t.Context(), old.RefreshToken, device); !errors.Is(err, refresh.ErrUnavailable) {
+			t.Fatalf("while the network is broken: %v", err)
+		}
+		proxy.SetPlan(nil)
+		for range rotations {
+			if g, err = there.Refresh(t.Context(), g.RefreshToken, device); err != nil {
+				t.Fatal(err)
+			}
+			settled := rec.of(refresh.EventSettled)
+			redistest.Await(t, 10*time.Second, "the generation settles", func() bool {
+				if _, err := there.Verify(g.AccessToken); err != nil {
+					t.Fatal(err)
+				}
+				return rec.of(refresh.EventSettled) > settled
+			})
+		}
+		before := calls()
+		proxy.Release()
+		redistest.Await(t, 10*time.Second, "the old rotation arrives", func() bool { return calls() != before })
+		if err := there.Live(t.Context(), g.Claims); err != nil || rec.of(refresh.EventReuse) > 0 {
+			t.Fatalf("after %d rotations: %v, %d times reuse", rotations, err, rec.of(refresh.EventReuse))
+		}
+	}
+	// The same token presented now is theft.
+	if _, err := there.Refresh(t.Context(), old.RefreshToken, device); !errors.Is(err, refresh.ErrReused) {
+		t.Errorf("a replay: %v", err)
+	}
+}

@@ -1,22 +1,26 @@
 -- Lays a token before its family: refresh.Decide, case by case in its order.
 --
 -- KEYS[1]  the subject's hash
--- ARGV     1 family id  2 presented generation p  3 hash of its secret
---          4 how the record would begin: version | hash of the successor's
---          secret | attempt  5 how it would end: settled 0 | now | p + 1
---          6 fingerprint  7 device  8 now  9 rules, a digit each: enforced
---          components, revoke on mismatch, refuse store behind, single use;
---          then the retention
+-- ARGV     1 family id
+--          2 hash of the presented secret 32 | its generation p 4 |
+--            fingerprint 36 | how the record would begin: version 1, hash of
+--            the successor's secret 32, attempt 6 | how it would end: settled
+--            1, now 6, p + 1 4 | the rotation of the current generation after
+--            which the presentation is overtaken: if that is p + 1 6, if it is
+--            another 6 | rules, a digit each: enforced components, revoke on
+--            mismatch, refuse store behind, single use | retention
+--          3 device
 -- Returns  outcome, differing components, and the family's fields afterwards
---          (I, I..'c', I..'d', I..'a'), none where there is no family
+--          (I, I..'c', I..'d', I..'a'), none where there is no family; or what
+--          ordinary.lua says
 --
 -- May run twice: the attempt that made the current generation, or the one
 -- before, or that ended the family, is told what it was told.
-local GONE, OTHER, REPEATED, ROTATED, REPLAYED, BEHIND, BEHIND_REFUSED, REUSED = 0, 1, 2, 3, 4, 5, 6, 7
+local GONE, OTHER, REPEATED, ROTATED, REPLAYED, BEHIND, BEHIND_REFUSED, REUSED, OVERTAKEN = 0, 1, 2, 3, 4, 5, 6, 7, 8
 
-local key, id = KEYS[1], ARGV[1]
-local p, hash, successor, attempt = tonumber(ARGV[2]), ARGV[3], sub(ARGV[4], 2, 33), sub(ARGV[4], 34, 39)
-local fingerprint, device, now, rules = ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
+local key, id, move, device = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local hash, p, fingerprint, beginning = sub(move, 1, 32), num4(move, 33), sub(move, 37, 72), sub(move, 73, 111)
+local successor, attempt, now, rules = sub(beginning, 2, 33), sub(beginning, 34, 39), num6(move, 113), sub(move, 135)
 local enforced, retention = tonumber(sub(rules, 1, 1)), tonumber(sub(rules, 5))
 local function rule(i) return sub(rules, i, i) == '1' end
 
@@ -72,7 +76,7 @@ end
 
 local function advance(outcome, prior)
   local rotated = math.max(now, num6(hot, 47))
-  hot = ARGV[4] .. prior .. '\0' .. enc6(rotated) .. enc4(p + 1) .. sub(hot, 57)
+  hot = beginning .. prior .. '\0' .. enc6(rotated) .. enc4(p + 1) .. sub(hot, 57)
   if bound ~= cold or device ~= rec[3] then
     cold, rec[3] = bound, device
     call('HSET', key, id, hot, id .. 'c', cold, id .. 'd', device)
@@ -92,4 +96,5 @@ if p > g then
   if rule(3) then return answer(BEHIND_REFUSED) end
   return advance(BEHIND, string.rep('\0', 6))
 end
+if num6(hot, 47) > num6(move, p + 1 == g and 123 or 129) then return answer(OVERTAKEN) end
 return ended(REUSED, 'reuse')

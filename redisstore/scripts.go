@@ -57,8 +57,11 @@ func (s *Store) run(ctx context.Context, script *redis.Script, key string, args 
 // wraps refresh.ErrUnavailable. Being called again is harmless: every
 // operation may be executed twice.
 func do[T any](ctx context.Context, s *Store, f func(context.Context) (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
+	if end, ok := ctx.Deadline(); !ok || time.Until(end) > s.timeout {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+	}
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		result, err := bounded(ctx, s.honoursContext, f)
 		if err == nil {

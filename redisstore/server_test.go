@@ -34,13 +34,19 @@ func TestNewRefusesBadConfigurations(t *testing.T) {
 	defer c.Close()
 	readsReplicas := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}, ReadOnly: true})
 	defer readsReplicas.Close()
+	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"one": "127.0.0.1:1"}})
+	defer ring.Close()
+	if _, err := redisstore.New(redisstore.Config{Client: ring, WaitReplicas: -1}); err != nil {
+		t.Errorf("a ring whose user knows: %v", err)
+	}
 	for field, cfg := range map[string]redisstore.Config{
-		"Client":       {},
-		"Client reads": {Client: readsReplicas},
-		"Prefix":       {Client: c, Prefix: "a{b}"},
-		"Timeout":      {Client: c, Timeout: -1},
-		"WaitTimeout":  {Client: c, WaitTimeout: time.Minute},
-		"FeedWindow":   {Client: c, FeedWindow: time.Second},
+		"Client":               {},
+		"Client reads":         {Client: readsReplicas},
+		"Client is a *redis.R": {Client: ring},
+		"Prefix":               {Client: c, Prefix: "a{b}"},
+		"Timeout":              {Client: c, Timeout: -1},
+		"WaitTimeout":          {Client: c, WaitTimeout: time.Minute},
+		"FeedWindow":           {Client: c, FeedWindow: time.Second},
 	} {
 		if _, err := redisstore.New(cfg); err == nil || !strings.Contains(err.Error(), "Config."+field) {
 			t.Errorf("%v, want an error that names Config.%s", err, field)

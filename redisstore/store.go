@@ -3,9 +3,9 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,7 +18,9 @@ import (
 // Config says which Redis, and where in it. Client is mandatory.
 type Config struct {
 	// Client is the app's client: *redis.Client, *redis.ClusterClient, or
-	// what redis.NewFailoverClient returns. The app closes it. Set
+	// what redis.NewFailoverClient returns. Others cannot be made to wait for
+	// replicas, and are refused unless WaitReplicas is negative. The app closes
+	// it. Set
 	// ContextTimeoutEnabled in its options: without it a stalled server
 	// holds a goroutine for as long as the client's own timeouts.
 	Client redis.UniversalClient
@@ -125,6 +127,10 @@ func New(cfg Config) (*Store, error) {
 		if c.Options().ReadOnly {
 			return nil, errors.New("redisstore: Config.Client reads from replicas, which lag behind revocations: leave ReadOnly, RouteByLatency and RouteRandomly unset")
 		}
+	default:
+		if cfg.WaitReplicas >= 0 {
+			return nil, fmt.Errorf("redisstore: Config.Client is a %T, whose servers cannot be made to WAIT for replicas: use a *redis.Client or *redis.ClusterClient, or set WaitReplicas to -1 and accept that a failover can undo a revocation", c)
+		}
 	}
 	return s, nil
 }
@@ -164,15 +170,12 @@ var errReply = errors.New("redisstore: unexpected reply")
 
 // Rotate implements refresh.Store.
 func (s *Store) Rotate(ctx context.Context, p refresh.Presentation) (refresh.Verdict, error) {
-	now := p.Now.UnixMilli()
-	begin := append(append(append(make([]byte, 0, 39), version), p.Successor[:]...), p.Attempt[:]...)
-	end := appendUint(appendUint(append(make([]byte, 0, 11), 0), uint64(now), 6), uint64(p.Generation)+1, 4)
-	rules := strconv.Itoa(int(p.Rules.Enforced&(refresh.IP|refresh.UserAgent|refresh.DeviceID))) + digit(p.Rules.RevokeOnMismatch) + digit(p.Rules.RefuseStoreBehind) + digit(p.Rules.SingleUse) +
-		strconv.FormatInt(retentionMillis, 10)
-	reply, err := s.run(ctx, rotateScript, s.key(p.Subject),
-		p.Family[:], p.Generation, p.Hash[:], begin, end, encodeFingerprint(p.Fingerprint), encodeDevice(p.Device), now, rules)
+	reply, err := s.run(ctx, rotateScript, s.key(p.Subject), p.Family[:], encodeMove(p), encodeDevice(p.Device))
 	if err != nil {
 		return refresh.Verdict{}, err
+	}
+	if rest, ok := reply.(string); ok {
+		return ordinaryVerdict(p, rest)
 	}
 	v, err := verdictOf(p, reply)
 	if err != nil {
@@ -185,6 +188,24 @@ func (s *Store) Rotate(ctx context.Context, p refresh.Presentation) (refresh.Ver
 	return v, nil
 }
 
+// ordinaryVerdict is the verdict on a rotation that ordinary.lua made, which
+// returns what the caller does not know of the record.
+func ordinaryVerdict(p refresh.Presentation, rest string) (refresh.Verdict, error) {
+	const prior = len(refresh.Attempt{})
+	if len(rest) <= prior || len(rest) <= prior+int(rest[prior]) {
+		return refresh.Verdict{}, unavailable(errReply)
+	}
+	login, auth := rest[prior+1:prior+1+int(rest[prior])], rest[prior+1+int(rest[prior]):]
+	v := refresh.Verdict{Outcome: refresh.Rotated, Changed: true, Family: refresh.Family{
+		Subject: p.Subject, ID: p.Family, Generation: p.Generation + 1, Current: p.Successor,
+		Attempt: p.Attempt, Prior: refresh.Attempt([]byte(rest[:prior])), RotatedAt: time.UnixMilli(p.Now.UnixMilli()), Device: p.Device,
+	}}
+	if err := decodeLogin(&v.Family, login, auth); err != nil {
+		return refresh.Verdict{}, unavailable(err)
+	}
+	return v, nil
+}
+
 func verdictOf(p refresh.Presentation, reply any) (refresh.Verdict, error) {
 	parts, ok := reply.([]any)
 	if !ok || len(parts) < 2 {
@@ -192,7 +213,7 @@ func verdictOf(p refresh.Presentation, reply any) (refresh.Verdict, error) {
 	}
 	outcome, ok1 := parts[0].(int64)
 	differs, ok2 := parts[1].(int64)
-	if !ok1 || !ok2 || outcome < 0 || outcome > int64(refresh.Reused) {
+	if !ok1 || !ok2 || outcome < 0 || outcome > int64(refresh.Overtaken) {
 		return refresh.Verdict{}, unavailable(errReply)
 	}
 	v := refresh.Verdict{Outcome: refresh.Outcome(outcome), Differs: refresh.Components(differs)}
@@ -207,14 +228,13 @@ func verdictOf(p refresh.Presentation, reply any) (refresh.Verdict, error) {
 	return v, nil
 }
 
-// field returns part i of a reply, nil where Redis has none.
-func field(parts []any, i int) []byte {
+// field returns part i of a reply, empty where Redis has none.
+func field(parts []any, i int) string {
 	if i < len(parts) {
-		if text, ok := parts[i].(string); ok {
-			return []byte(text)
-		}
+		text, _ := parts[i].(string)
+		return text
 	}
-	return nil
+	return ""
 }
 
 // Settle implements refresh.Store.
@@ -311,8 +331,8 @@ func (s *Store) List(ctx context.Context, subject refresh.SubjectKey, now time.T
 		if len(name) != 16 {
 			continue
 		}
-		f, err := decode(subject, refresh.FamilyID([]byte(name)), []byte(hot),
-			[]byte(fields[name+"c"]), []byte(fields[name+"d"]), []byte(fields[name+"a"]))
+		f, err := decode(subject, refresh.FamilyID([]byte(name)), hot,
+			fields[name+"c"], fields[name+"d"], fields[name+"a"])
 		if err != nil {
 			return nil, unavailable(err)
 		}

@@ -38,6 +38,9 @@ type Rules struct {
 	// of RFC 9700 section 4.14.2. A client that loses a response is then
 	// signed out.
 	SingleUse bool
+	// Settle is the settle time, by which a presentation that was held up on
+	// its way is known. 0: none is looked for.
+	Settle time.Duration
 }
 
 // An Outcome is the answer to a Presentation.
@@ -62,9 +65,12 @@ const (
 	StoreBehindRefused
 	// Reused: a token that is no longer acceptable. The family is revoked.
 	Reused
+	// Overtaken: the presentation was held up until others had passed it;
+	// nothing changed, and whoever made it has long given up.
+	Overtaken
 )
 
-var outcomeNames = [...]string{"gone", "other_client", "repeated", "rotated", "replayed", "store_behind", "store_behind_refused", "reused"}
+var outcomeNames = [...]string{"gone", "other_client", "repeated", "rotated", "replayed", "store_behind", "store_behind_refused", "reused", "overtaken"}
 
 // String returns the outcome's name in events and logs.
 func (o Outcome) String() string {
@@ -157,6 +163,12 @@ func Decide(f *Family, p Presentation) Verdict {
 		v.Outcome = StoreBehind
 		v.advance(p, Attempt{})
 
+	// A stopped process, or a connection that nobody waits for any more, can
+	// bring a presentation after its client has got what it asked for from
+	// another try. It says nothing of who keeps the token now.
+	case p.overtaken(f):
+		v.Outcome = Overtaken
+
 	// Everything else that is authentic: somebody keeps a token that its
 	// owner has left behind.
 	default:
@@ -165,6 +177,35 @@ func Decide(f *Family, p Presentation) Verdict {
 	}
 	return v
 }
+
+// overtaken reports whether f has left the presentation behind.
+func (p *Presentation) overtaken(f *Family) bool {
+	next, later := p.OvertakenAfter()
+	if p.Generation+1 == f.Generation {
+		return f.RotatedAt.After(next)
+	}
+	return f.RotatedAt.After(later)
+}
+
+// OvertakenAfter returns the times after which the current generation must have
+// been made for the presentation to be overtaken: by the generation next to the
+// presented one, and by a later one. The presentation is then from before that
+// generation could have settled, or existed, when its token may still have been
+// acceptable. One that arrives in time is never that old, unless the clocks of
+// two instances differ by more than 30 seconds or half the settle time.
+func (p *Presentation) OvertakenAfter() (next, later time.Time) {
+	if p.Rules.Settle <= 0 {
+		return never, never
+	}
+	later = p.Now.Add(min(clockSkew, p.Rules.Settle/2))
+	if p.Rules.SingleUse {
+		return later, later
+	}
+	return later.Add(-p.Rules.Settle), later
+}
+
+// never is later than any date that a store can write.
+var never = time.UnixMilli(1<<48 - 1)
 
 // advance makes the presented token's successor the current generation. The
 // idle timeout starts anew; the absolute lifetime and AuthTime never move.

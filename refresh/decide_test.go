@@ -52,6 +52,14 @@ func TestDecide(t *testing.T) {
 	rules := func(set func(*refresh.Rules)) edit {
 		return func(_ *refresh.Family, p *refresh.Presentation) { set(&p.Rules) }
 	}
+	// late is a presentation so long after g was made, where settling takes a minute.
+	late := func(after time.Duration) edit {
+		return func(f *refresh.Family, p *refresh.Presentation) {
+			p.Now, p.Rules.Settle = f.RotatedAt.Add(after), time.Minute
+		}
+	}
+	single := rules(func(r *refresh.Rules) { r.SingleUse = true })
+	short := rules(func(r *refresh.Rules) { r.Settle = 2 * time.Second })
 	print := func(i, u, d byte) edit {
 		return func(_ *refresh.Family, p *refresh.Presentation) { p.Fingerprint = refresh.Fingerprint{{i}, {u}, {d}} }
 	}
@@ -119,6 +127,19 @@ func TestDecide(t *testing.T) {
 		{"p = g+1000: store behind", false, g + 1000, nil, refresh.StoreBehind, 0, true},
 		{"p = g+1, policy says refuse: refused, the family untouched", true, g + 1, []edit{rules(func(r *refresh.Rules) { r.RefuseStoreBehind = true })}, refresh.StoreBehindRefused, 0, false},
 		{"p = g, policy says refuse: rotated", true, g, []edit{rules(func(r *refresh.Rules) { r.RefuseStoreBehind = true })}, refresh.Rotated, 0, true},
+
+		// g was made at decideAt less an hour; settling takes a minute.
+		{"p = g-1, settled, from before g can have settled: overtaken", true, g - 1, []edit{late(29_999 * time.Millisecond)}, refresh.Overtaken, 0, false},
+		{"p = g-1, settled, as late as clocks may differ: reuse", true, g - 1, []edit{late(30 * time.Second)}, refresh.Reused, 0, true},
+		{"p = g-1, settled, from before g: overtaken", true, g - 1, []edit{late(-time.Minute)}, refresh.Overtaken, 0, false},
+		{"p = g-1, not settled, from before g: replay", false, g - 1, []edit{late(-time.Minute)}, refresh.Replayed, 0, false},
+		{"p = g-2, from long before g: overtaken", false, g - 2, []edit{late(-30001 * time.Millisecond)}, refresh.Overtaken, 0, false},
+		{"p = g-2, from before g, as clocks may differ: reuse", false, g - 2, []edit{late(-30 * time.Second)}, refresh.Reused, 0, true},
+		{"another client, from long before g: other client", true, g - 2, []edit{late(-time.Hour), print('x', 'x', 'x')}, refresh.OtherClient, refresh.IP | refresh.UserAgent | refresh.DeviceID, false},
+		{"single use, p = g-1, from long before g: overtaken", false, g - 1, []edit{late(-time.Minute), single}, refresh.Overtaken, 0, false},
+		{"single use, p = g-1, from after g: reuse", false, g - 1, []edit{late(0), single}, refresh.Reused, 0, true},
+		{"a short settle time, g-1, before half of it: overtaken", true, g - 1, []edit{late(999 * time.Millisecond), short}, refresh.Overtaken, 0, false},
+		{"a short settle time, g-1, after half of it: reuse", true, g - 1, []edit{late(time.Second), short}, refresh.Reused, 0, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f, p := familyAt(g, c.settled), tokenOf(c.token)
@@ -285,7 +306,7 @@ func TestOutcomesHaveNamesAndAnswers(t *testing.T) {
 		refresh.Gone: {"gone", false}, refresh.OtherClient: {"other_client", false},
 		refresh.Repeated: {"repeated", true}, refresh.Rotated: {"rotated", true}, refresh.Replayed: {"replayed", true},
 		refresh.StoreBehind: {"store_behind", true}, refresh.StoreBehindRefused: {"store_behind_refused", false},
-		refresh.Reused: {"reused", false}, 99: {"unknown", false},
+		refresh.Reused: {"reused", false}, refresh.Overtaken: {"overtaken", false}, 99: {"unknown", false},
 	} {
 		if o.String() != c.name || o.Accepted() != c.accepted {
 			t.Errorf("%d is %q, accepted %t; want %q, %t", o, o, o.Accepted(), c.name, c.accepted)

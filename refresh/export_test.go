@@ -25,7 +25,7 @@ func Reencode(ring *access.KeyRing, issuer, text string) (string, error) {
 func NewToken(ring *access.KeyRing, issuer, subject string, generation uint32) (string, error) {
 	c := newCodec(ring, issuer)
 	t := token{subject: subject, generation: generation}
-	id := ring.Secrets(c.mac)[0].ID
+	id := c.mac.keys()[0].ID
 	copy(t.family[:], id[:])
 	return c.encode(&t)
 }

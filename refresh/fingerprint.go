@@ -1,8 +1,6 @@
 package refresh
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
 	"net/netip"
@@ -137,7 +135,7 @@ type Client struct {
 
 // fingerprint hashes what the binding looks at. Components that it ignores
 // stay zero, so that nothing about them is stored.
-func (b Binding) fingerprint(key *[32]byte, c Client) Fingerprint {
+func (b Binding) fingerprint(key *key, c Client) Fingerprint {
 	var f Fingerprint
 	look := b.Enforced | b.Reported
 	if look&IP != 0 && c.IP.IsValid() {
@@ -168,12 +166,9 @@ func (b Binding) network(ip netip.Addr) string {
 	return p.String()
 }
 
-func hashComponent(key *[32]byte, name, value string) (h [12]byte) {
-	m := hmac.New(sha256.New, key[:])
-	m.Write([]byte(name))
-	m.Write([]byte{0})
-	m.Write([]byte(value))
-	copy(h[:], m.Sum(nil))
+func hashComponent(key *key, name, value string) (h [12]byte) {
+	sum := mac(key, name, "\x00", value)
+	copy(h[:], sum[:])
 	if h == ([12]byte{}) {
 		h[0] = 1 // zero means "not bound"
 	}

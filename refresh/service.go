@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/cookie"
 )
@@ -98,7 +96,8 @@ type Config struct {
 // refuses the subject for good and revokes the session; any other error, a
 // panic or exceeding Config.Timeout is a passing failure: the client is told
 // to try again, and nothing is lost. It is called before anything is written,
-// and may be called more than once for one refresh.
+// and may be called more than once for one refresh. It must heed its context:
+// a request whose hook does not waits for it.
 type ClaimsFunc func(ctx context.Context, subject string) (Authority, error)
 
 // Authority is what a subject may do, as access tokens carry it.
@@ -131,7 +130,7 @@ type Service struct {
 	events                  Recorder
 	timeout                 time.Duration
 
-	flights singleflight.Group
+	flights flights
 	revoked *revocations
 	settler *settler
 	feed    feedState
@@ -181,7 +180,7 @@ func New(cfg Config) (*Service, error) {
 		return nil, errors.New("refresh: Config.RefuseAtLimit needs a limit: set MaxSessions")
 	}
 	s.codec = newCodec(s.access.Keys(), s.access.Issuer())
-	if len(s.access.Keys().Secrets(s.codec.mac)) == 0 {
+	if len(s.codec.mac.keys()) == 0 {
 		return nil, errors.New("refresh: the key ring of Config.Access holds no root secret: put 32 random bytes into access.Keys.Secrets")
 	}
 	if err := s.setClients(cfg); err != nil {
@@ -230,6 +229,7 @@ func (s *Service) setTimes(cfg Config) error {
 		return errors.New("refresh: Config.StrictSingleUse leaves nothing to settle: drop SettleTime")
 	}
 	s.browser = min(s.browser, s.absolute)
+	s.rules.Settle = s.settle
 	return nil
 }
 

@@ -381,13 +381,27 @@ func TestTheFirstCallerHangsUp(t *testing.T) {
 		synctest.Wait()
 		go func() { _, err := k.Refresh(t.Context(), g.RefreshToken, laptop); second <- err }()
 		synctest.Wait()
+		impatient, leave := context.WithCancel(t.Context())
+		third := make(chan error, 1)
+		go func() { _, err := k.Refresh(impatient, g.RefreshToken, laptop); third <- err }()
+		synctest.Wait()
 		cancel()
-		if err := <-first; !errors.Is(err, context.Canceled) {
-			t.Errorf("who hung up hears %v", err)
+		leave()
+		if err := <-third; !errors.Is(err, context.Canceled) {
+			t.Errorf("who hung up while waiting hears %v", err)
 		}
 		close(k.store.block)
 		if err := <-second; err != nil {
 			t.Errorf("who waited hears %v", err)
+		}
+		if err := <-first; err != nil {
+			t.Errorf("who did the work hears %v", err)
+		}
+		if _, err := k.Refresh(ctx, g.RefreshToken, laptop); !errors.Is(err, context.Canceled) || !errors.Is(err, refresh.ErrUnavailable) {
+			t.Errorf("who had hung up before hears %v", err)
+		}
+		if n := k.store.rotations.Load(); n != 1 {
+			t.Errorf("%d rotations", n)
 		}
 	})
 }
@@ -457,7 +471,7 @@ func TestClaimsHook(t *testing.T) {
 		if g = k.renew(g); !g.Claims.HasRole("admin") {
 			t.Errorf("claims %+v", g.Claims)
 		}
-		for _, m := range []string{"fail", "panic", "hang", "marshal", "ignore the context"} {
+		for _, m := range []string{"fail", "panic", "hang", "marshal"} {
 			mode.Store(m)
 			rotations, began := k.store.rotations.Load(), time.Now()
 			if _, err := k.Refresh(t.Context(), g.RefreshToken, laptop); !errors.Is(err, refresh.ErrUnavailable) {
@@ -470,7 +484,18 @@ func TestClaimsHook(t *testing.T) {
 				t.Errorf("%s: the store was asked before the app", m)
 			}
 		}
-		time.Sleep(2 * time.Hour)
+		// A hook that ignores its context holds up whoever calls it, and
+		// nobody else.
+		mode.Store("ignore the context")
+		rotations, began, late := k.store.rotations.Load(), time.Now(), make(chan error)
+		go func() { _, err := k.Refresh(t.Context(), g.RefreshToken, laptop); late <- err }()
+		synctest.Wait()
+		if _, err := k.Refresh(t.Context(), g.RefreshToken, laptop); !errors.Is(err, refresh.ErrUnavailable) || time.Since(began) > 3*time.Second {
+			t.Errorf("while another waits for the hook: %v after %v", err, time.Since(began))
+		}
+		if err := <-late; !errors.Is(err, refresh.ErrUnavailable) || k.store.rotations.Load() != rotations {
+			t.Errorf("a hook that took an hour: %v", err)
+		}
 		mode.Store("user")
 		g = k.renew(g)
 		mode.Store("deny")
@@ -906,5 +931,42 @@ func TestInOutage(t *testing.T) {
 		time.Sleep(4 * time.Minute)
 		k.Refresh(t.Context(), g.RefreshToken, laptop)
 		try(access.ErrExpired) // beyond the grace
+	})
+}
+
+// TestARequestThatWasOvertaken: it is as if made ten minutes ago by an instance
+// that was stopped since. Its client is told to try again, and nobody is harmed.
+func TestARequestThatWasOvertaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t)
+		stopped := newKit(t, func(c *refresh.Config) {
+			late := func() time.Time { return time.Now().Add(-10 * time.Minute) }
+			tokens, err := access.New(access.Config{Issuer: issuer, Audience: "app", Keys: k.ring, Now: late})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Access, c.Store = tokens, k.store
+		})
+		first := k.login("alice")
+		time.Sleep(20 * time.Minute)
+		second := k.renew(first)
+		g := k.renew(second)
+		for _, old := range []*refresh.Grant{first, second} {
+			if old == second { // settle what followed on it
+				time.Sleep(2 * time.Minute)
+				if _, err := k.Verify(g.AccessToken); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+			}
+			if _, err := stopped.Refresh(t.Context(), old.RefreshToken, laptop); !errors.Is(err, refresh.ErrUnavailable) || errors.Is(err, refresh.ErrRefused) {
+				t.Errorf("generation %d: %v", old.Claims.Generation, err)
+			}
+		}
+		if k.rec.count(refresh.EventSettled) != 1 || stopped.rec.count(refresh.EventUnavailable) != 2 || stopped.rec.count(refresh.EventReuse) != 0 {
+			t.Error("not the events that it should come to")
+		}
+		k.renew(g)
+		k.refused(first, refresh.ErrReused)
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -97,7 +96,7 @@ func (s *Service) Start(ctx context.Context, p StartParams) (*Grant, error) {
 		e.Kind, e.Reason, e.Count = EventRevoked, ReasonLimit, len(res.Evicted)
 		s.record(ctx, e)
 	}
-	return s.grant(&f, &tok, authority, Rotated, f.CreatedAt)
+	return s.grant(&f, e.SessionID, &tok, authority, Rotated, f.CreatedAt)
 }
 
 // newFamily makes generation 0.
@@ -106,11 +105,14 @@ func (s *Service) newFamily(p StartParams) (token, Family, error) {
 	tok := token{subject: p.Subject}
 	rand.Read(tok.family[2:])
 	rand.Read(tok.secret[:])
-	newest := s.access.Keys().Secrets(s.codec.mac)[0].ID
-	copy(tok.family[:2], newest[:])
+	keys := s.codec.mac.keys()
+	if len(keys) == 0 {
+		return token{}, Family{}, errors.New("refresh: the key ring holds no root secret any more")
+	}
+	copy(tok.family[:2], keys[0].ID[:])
 
 	subject, ok := s.codec.subjectKey(p.Subject, tok.family)
-	fp := s.codec.key(s.codec.fingerprint, tok.family)
+	fp := s.codec.fingerprint.key(tok.family)
 	if !ok || fp == nil {
 		// The ring was replaced between two lines; the next try has the new one.
 		return token{}, Family{}, fmt.Errorf("%w: the key ring changed", ErrUnavailable)
@@ -200,10 +202,12 @@ func (s *Service) limitOlderSecrets(ctx context.Context, subject string, f *Fami
 }
 
 // Refresh exchanges a refresh token for a fresh access token and the
-// successor. Equal calls in flight at the same time are one. It fails with
-// one of the sentinels that are ErrRefused, usually inside a *RefusedError,
-// or with ErrUnavailable; the token can then be presented again. If ctx ends
-// first, ErrUnavailable wraps its error, and the rotation completes on its own.
+// successor. Equal calls at the same time are one: whoever comes first does
+// the work for all and sees it through, even when ctx ends meanwhile; the
+// others wait for it, or until their own ctx ends, and then ErrUnavailable
+// wraps its error. Refresh fails with one of the sentinels that are
+// ErrRefused, usually inside a *RefusedError, or with ErrUnavailable; the token
+// can then be presented again.
 func (s *Service) Refresh(ctx context.Context, refreshToken string, c Client) (*Grant, error) {
 	tok, err := s.codec.decode(refreshToken)
 	if err != nil {
@@ -212,66 +216,48 @@ func (s *Service) Refresh(ctx context.Context, refreshToken string, c Client) (*
 		s.record(ctx, e)
 		return nil, err
 	}
-	fpKey := s.codec.key(s.codec.fingerprint, tok.family)
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	fpKey := s.codec.fingerprint.key(tok.family)
 	subject, ok := s.codec.subjectKey(tok.subject, tok.family)
 	if !ok || fpKey == nil {
 		return nil, ErrInvalidToken
 	}
-	fp := s.binding.fingerprint(fpKey, c)
-
-	// A result is shared only between requests that the protocol could not
-	// tell apart: the same token, from the same client.
-	key := flightKey(&tok, fp, c.IP)
-	done := s.flights.DoChan(key, func() (_ any, err error) {
-		reserveStack(0)
-		// Whoever came first may hang up; the others still want the answer.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
-		defer cancel()
-		defer func() {
-			// No request's goroutine stands below to catch a panic of the
-			// app's code, such as a claim that marshals itself.
-			if p := recover(); p != nil {
-				err = s.unavailable(ctx, Event{Subject: tok.subject, SessionID: tok.family.String()}, errors.New("the refresh panicked"))
-			}
-		}()
-		return s.rotate(ctx, tok, subject, fp, c)
-	})
-	// rotate ends by its own deadline unless a hook ignores its context.
+	p := presented{text: refreshToken, fingerprint: s.binding.fingerprint(fpKey, c), ip: c.IP}
+	f, first := s.flights.board(p)
+	if first {
+		defer s.flights.land(p, f)
+		f.grant, f.err = s.refreshFor(ctx, &tok, subject, p.fingerprint, c)
+		return f.grant, f.err
+	}
+	// The work ends by its own deadline unless a hook ignores its context.
 	limit := time.NewTimer(s.timeout + s.timeout/4)
 	defer limit.Stop()
 	select {
-	case res := <-done:
-		if res.Err != nil {
-			return nil, res.Err
-		}
-		return res.Val.(*Grant), nil
+	case <-f.landed:
+		return f.grant, f.err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 	case <-limit.C:
-		s.flights.Forget(key) // let the next try have a chance of its own
+		s.flights.forget(p, f) // let the next try have a chance of its own
 		return nil, fmt.Errorf("%w: no answer within %v", ErrUnavailable, s.timeout)
 	}
 }
 
-// reserveStack makes room on a new goroutine's stack for the call of a store
-// and a signature. Without it the stack is doubled and copied three times below
-// a deep chain of calls, which shows in profiles as runtime.newstack.
-//
-//go:noinline
-func reserveStack(at int) byte {
-	var room [10 << 10]byte
-	return room[at]
-}
-
-func flightKey(t *token, fp Fingerprint, ip netip.Addr) string {
-	b := make([]byte, 0, 128)
-	b = append(b, t.family[:]...)
-	b = append(b, byte(t.generation>>24), byte(t.generation>>16), byte(t.generation>>8), byte(t.generation))
-	b = append(b, t.secret[:]...)
-	for i := range fp {
-		b = append(b, fp[i][:]...)
-	}
-	return string(ip.AppendTo(b))
+// refreshFor does the work of all equal calls, so the end of one caller's
+// request does not end it.
+func (s *Service) refreshFor(ctx context.Context, tok *token, subject SubjectKey, fp Fingerprint, c Client) (_ *Grant, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
+	defer cancel()
+	defer func() {
+		// The app's code may panic, such as a claim that marshals itself.
+		if r := recover(); r != nil {
+			e := Event{Subject: tok.subject, SessionID: tok.family.String()}
+			err = s.unavailable(ctx, e, errors.New("the refresh panicked"))
+		}
+	}()
+	return s.rotate(ctx, *tok, subject, fp, c)
 }
 
 // rotate asks the app, then the store, then signs: if anything fails after
@@ -291,16 +277,19 @@ func (s *Service) rotate(ctx context.Context, tok token, subject SubjectKey, fp 
 	if err != nil {
 		return nil, err
 	}
-	now, device := s.access.Now().Truncate(time.Millisecond), c.device()
+	now, device, successor := s.access.Now().Truncate(time.Millisecond), c.device(), next.hash()
 	v, err := s.store.Rotate(ctx, Presentation{
 		Subject: subject, Family: tok.family, Generation: tok.generation,
-		Hash: tok.hash(), Successor: next.hash(), Attempt: newAttempt(),
+		Hash: tok.hash(), Successor: successor, Attempt: newAttempt(),
 		Fingerprint: fp, Device: device, Rules: s.rules, Now: now,
 	})
 	e := Event{Subject: tok.subject, SessionID: tok.family.String(), Generation: tok.generation, Differs: v.Differs,
 		IP: device.IP, UserAgent: device.UserAgent}
 	if err != nil {
 		return nil, s.unavailable(ctx, e, err)
+	}
+	if v.Outcome == Overtaken {
+		return nil, s.unavailable(ctx, e, errors.New("later requests of the session have overtaken this one"))
 	}
 	known := s.revoked.has(e.SessionID)
 	s.recordVerdict(ctx, e, v)
@@ -328,11 +317,12 @@ func (s *Service) rotate(ctx context.Context, tok token, subject SubjectKey, fp 
 		if next, err = s.codec.successor(&next); err != nil {
 			return nil, err
 		}
+		successor = next.hash()
 	}
-	if next.generation != v.Family.Generation || !equal(next.hash(), v.Family.Current) {
+	if next.generation != v.Family.Generation || !equal(successor, v.Family.Current) {
 		return nil, s.unavailable(ctx, e, errors.New("the store's record does not follow from the token"))
 	}
-	return s.grant(&v.Family, &next, authority, v.Outcome, now)
+	return s.grant(&v.Family, e.SessionID, &next, authority, v.Outcome, now)
 }
 
 // ask calls the claims hook.
@@ -348,6 +338,9 @@ func (s *Service) ask(ctx context.Context, subject string, c Client) (a Authorit
 		}
 	}()
 	if a, err = s.claims(ctx, subject); err == nil {
+		err = ctx.Err() // as promised of a hook that takes too long
+	}
+	if err == nil {
 		return a, nil
 	}
 	e := Event{Subject: subject}
@@ -361,18 +354,18 @@ func (s *Service) ask(ctx context.Context, subject string, c Client) (a Authorit
 }
 
 // grant signs the access token that goes with tok.
-func (s *Service) grant(f *Family, tok *token, a Authority, o Outcome, now time.Time) (*Grant, error) {
+func (s *Service) grant(f *Family, sessionID string, tok *token, a Authority, o Outcome, now time.Time) (*Grant, error) {
 	expires := f.AbsoluteExpiry
 	if t := now.Add(s.access.Lifetime()); t.Before(expires) {
 		expires = t
 	}
 	accessToken, claims, err := s.access.Issue(access.Claims{
-		Subject: tok.subject, SessionID: f.ID.String(), Generation: uint64(tok.generation),
+		Subject: tok.subject, SessionID: sessionID, Generation: uint64(tok.generation),
 		AuthTime: f.AuthTime, ExpiresAt: expires, SessionExpiresAt: f.AbsoluteExpiry,
 		ACR: f.ACR, AMR: f.AMR, Roles: a.Roles, Scopes: a.Scopes, Custom: a.Custom,
 	})
 	if err != nil {
-		return nil, s.unavailable(context.Background(), Event{Subject: tok.subject, SessionID: f.ID.String()}, fmt.Errorf("access token: %w", err))
+		return nil, s.unavailable(context.Background(), Event{Subject: tok.subject, SessionID: sessionID}, fmt.Errorf("access token: %w", err))
 	}
 	refreshToken, err := s.codec.encode(tok)
 	if err != nil {

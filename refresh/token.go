@@ -5,7 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"hash"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
@@ -52,39 +55,91 @@ var maxTokenText = base64.RawURLEncoding.EncodedLen(tokenHead + maxSubject + tok
 
 func (t *token) hash() [32]byte { return sha256.Sum256(t.secret[:]) }
 
-// A codec makes and reads tokens of one issuer. Its keys are derived from the
-// ring at each use, so that root secrets can be replaced at run time.
-type codec struct {
-	ring                             *access.KeyRing
-	mac, chain, subject, fingerprint string // purposes of derived keys
-}
+// A codec makes and reads tokens of one issuer.
+type codec struct{ mac, chain, subject, fingerprint purpose }
 
 func newCodec(ring *access.KeyRing, issuer string) *codec {
-	purpose := func(name string) string { return "sessionkit v1 " + name + " " + issuer }
-	return &codec{
-		ring:        ring,
-		mac:         purpose("refresh token mac"),
-		chain:       purpose("refresh token chain"),
-		subject:     purpose("subject key"),
-		fingerprint: purpose("fingerprint"),
+	c := new(codec)
+	for name, p := range map[string]*purpose{
+		"refresh token mac": &c.mac, "refresh token chain": &c.chain, "subject key": &c.subject, "fingerprint": &c.fingerprint,
+	} {
+		p.ring, p.name = ring, "sessionkit v1 "+name+" "+issuer
 	}
+	return c
 }
 
-// key returns the key derived for purpose from the root secret that id names,
-// or nil when that secret is no longer in the ring.
-func (c *codec) key(purpose string, id FamilyID) *[32]byte {
-	secrets := c.ring.Secrets(purpose)
+// A purpose is what keys are derived for. They follow the ring, so that root
+// secrets can be replaced at run time.
+type purpose struct {
+	ring    *access.KeyRing
+	name    string
+	current atomic.Pointer[[]key]
+}
+
+// keys returns a key for each root secret, newest first.
+func (p *purpose) keys() []key {
+	secrets := p.ring.Secrets(p.name)
+	if len(secrets) == 0 {
+		return nil
+	}
+	// The ring returns the same slice until it is replaced.
+	if known := p.current.Load(); known != nil && (*known)[0].Secret == &secrets[0] {
+		return *known
+	}
+	keys := make([]key, len(secrets))
 	for i := range secrets {
-		if secrets[i].ID == [2]byte(id[:2]) {
-			return &secrets[i].Key
+		keys[i].Secret = &secrets[i]
+	}
+	p.current.Store(&keys)
+	return keys
+}
+
+// key returns the key of the root secret that id names, or nil when that
+// secret is no longer in the ring.
+func (p *purpose) key(id FamilyID) *key {
+	keys := p.keys()
+	for i := range keys {
+		if keys[i].ID == [2]byte(id[:2]) {
+			return &keys[i]
 		}
 	}
 	return nil
 }
 
+// A key makes MACs. It keeps hashes that the secret is in already, since
+// putting it there takes as long as the MAC of a token.
+type key struct {
+	*access.Secret
+	hashes sync.Pool // of *keyedHash
+}
+
+type keyedHash struct {
+	hash.Hash
+	message []byte // so that the caller's needs no memory of its own
+	sum     [sha256.Size]byte
+}
+
+// mac returns HMAC-SHA256 of the parts, joined, under the key (RFC 2104).
+func mac[T string | []byte](k *key, parts ...T) [sha256.Size]byte {
+	h, ok := k.hashes.Get().(*keyedHash)
+	if !ok {
+		h = &keyedHash{Hash: hmac.New(sha256.New, k.Key[:])}
+	}
+	h.message = h.message[:0]
+	for _, p := range parts {
+		h.message = append(h.message, p...)
+	}
+	h.Reset()
+	h.Write(h.message)
+	h.Sum(h.sum[:0])
+	sum := h.sum
+	k.hashes.Put(h)
+	return sum
+}
+
 // encode returns the token as text.
 func (c *codec) encode(t *token) (string, error) {
-	key := c.key(c.mac, t.family)
+	key := c.mac.key(t.family)
 	if key == nil {
 		return "", ErrInvalidToken
 	}
@@ -94,7 +149,8 @@ func (c *codec) encode(t *token) (string, error) {
 	b = binary.BigEndian.AppendUint32(b, t.generation)
 	b = append(b, t.secret[:]...)
 	b = append(b, t.subject...)
-	b = appendMAC(b, key, b)
+	sum := mac(key, b)
+	b = append(b, sum[:]...)
 	return base64.RawURLEncoding.EncodeToString(b), nil
 }
 
@@ -110,9 +166,12 @@ func (c *codec) decode(text string) (token, error) {
 	}
 	var t token
 	copy(t.family[:], b[1:])
-	body, mac := b[:len(b)-tokenMAC], b[len(b)-tokenMAC:]
-	key := c.key(c.mac, t.family)
-	if key == nil || !hmac.Equal(mac, appendMAC(nil, key, body)) {
+	body, sum := b[:len(b)-tokenMAC], b[len(b)-tokenMAC:]
+	key := c.mac.key(t.family)
+	if key == nil {
+		return token{}, ErrInvalidToken
+	}
+	if want := mac(key, body); !hmac.Equal(sum, want[:]) {
 		return token{}, ErrInvalidToken
 	}
 	t.generation = binary.BigEndian.Uint32(b[17:])
@@ -126,24 +185,20 @@ func (c *codec) decode(text string) (token, error) {
 
 // successor returns the one token that follows t.
 func (c *codec) successor(t *token) (token, error) {
-	key := c.key(c.chain, t.family)
+	key := c.chain.key(t.family)
 	if key == nil {
 		return token{}, ErrInvalidToken
 	}
 	next := *t
 	next.generation++
-	m := make([]byte, 0, len(t.family)+4+len(t.secret))
-	m = append(m, t.family[:]...)
-	m = binary.BigEndian.AppendUint32(m, next.generation)
-	m = append(m, t.secret[:]...)
-	appendMAC(next.secret[:0], key, m)
+	next.secret = mac(key, t.family[:], binary.BigEndian.AppendUint32(nil, next.generation), t.secret[:])
 	return next, nil
 }
 
 // subjectKey returns the subject's key under the root secret that id names.
 // It returns false when that secret is no longer in the ring.
 func (c *codec) subjectKey(subject string, id FamilyID) (SubjectKey, bool) {
-	key := c.key(c.subject, id)
+	key := c.subject.key(id)
 	if key == nil {
 		return SubjectKey{}, false
 	}
@@ -152,24 +207,17 @@ func (c *codec) subjectKey(subject string, id FamilyID) (SubjectKey, bool) {
 
 // subjectKeys returns the subject's key under every root secret, newest first.
 func (c *codec) subjectKeys(subject string) []SubjectKey {
-	secrets := c.ring.Secrets(c.subject)
-	keys := make([]SubjectKey, len(secrets))
-	for i := range secrets {
-		keys[i] = hashSubject(&secrets[i].Key, subject)
+	all := c.subject.keys()
+	keys := make([]SubjectKey, len(all))
+	for i := range all {
+		keys[i] = hashSubject(&all[i], subject)
 	}
 	return keys
 }
 
-func hashSubject(key *[32]byte, subject string) (k SubjectKey) {
-	copy(k[:], appendMAC(nil, key, []byte(subject)))
-	return k
-}
-
-// appendMAC appends HMAC-SHA256(key, message) to dst.
-func appendMAC(dst []byte, key *[32]byte, message []byte) []byte {
-	m := hmac.New(sha256.New, key[:])
-	m.Write(message)
-	return m.Sum(dst)
+func hashSubject(key *key, subject string) SubjectKey {
+	sum := mac(key, subject)
+	return SubjectKey(sum[:16])
 }
 
 func checkSubject(subject string) error {

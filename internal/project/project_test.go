@@ -69,7 +69,6 @@ func TestImportsRunOneWay(t *testing.T) {
 		"github.com/golang-jwt/jwt/v5":     "access",
 		"github.com/gorilla/securecookie":  "cookie",
 		"github.com/redis/go-redis/v9":     "redisstore",
-		"golang.org/x/sync/singleflight":   "refresh",
 		"testing":                          "a package for tests",
 		"github.com/sessionkit/sessionkit": "",
 	}

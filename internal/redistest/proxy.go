@@ -31,11 +31,14 @@ const (
 	// Duplicate has the server execute the command twice, as a client that
 	// retries does, and passes on the second reply.
 	Duplicate
+	// Hold keeps the command from the server until Proxy.Release, whatever
+	// becomes of the client meanwhile, as a network does that is repaired.
+	Hold
 )
 
 // String names the fault in the names of tests.
 func (f Fault) String() string {
-	return [...]string{"pass", "refuse", "cut", "swallow", "delay", "duplicate"}[f]
+	return [...]string{"pass", "refuse", "cut", "swallow", "delay", "duplicate", "hold"}[f]
 }
 
 // A Proxy stands between a client that speaks RESP 2 and a server, and does
@@ -51,6 +54,7 @@ type Proxy struct {
 
 	mu    sync.Mutex
 	plan  func(command []string) Fault
+	held  chan struct{} // closed when what is held may go on
 	conns map[net.Conn]struct{}
 	wg    sync.WaitGroup
 }
@@ -62,7 +66,7 @@ func NewProxy(t testing.TB, target string) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{Addr: l.Addr().String(), Latency: 50 * time.Millisecond, target: target, listener: l, conns: make(map[net.Conn]struct{})}
+	p := &Proxy{Addr: l.Addr().String(), Latency: 50 * time.Millisecond, target: target, listener: l, held: make(chan struct{}), conns: make(map[net.Conn]struct{})}
 	p.wg.Go(p.accept)
 	t.Cleanup(p.close)
 	return p
@@ -74,6 +78,20 @@ func (p *Proxy) SetPlan(plan func(command []string) Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.plan = plan
+}
+
+// Release lets the server have what was held until now.
+func (p *Proxy) Release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.held)
+	p.held = make(chan struct{})
+}
+
+func (p *Proxy) holding() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.held
 }
 
 func (p *Proxy) fault(command []string) Fault {
@@ -116,6 +134,7 @@ func (p *Proxy) close() {
 		c.Close()
 	}
 	p.conns = nil
+	close(p.held)
 	p.mu.Unlock()
 	p.wg.Wait()
 }
@@ -136,6 +155,9 @@ func (p *Proxy) serve(client net.Conn) {
 		fault := p.fault(command)
 		if fault == Refuse {
 			return
+		}
+		if fault == Hold {
+			<-p.holding()
 		}
 		times := 1
 		if fault == Duplicate {

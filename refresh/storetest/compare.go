@@ -185,6 +185,7 @@ func (w *walk) stepRotate() error {
 		RevokeOnMismatch:  w.choose(4) == 3,
 		RefuseStoreBehind: w.choose(4) == 3,
 		SingleUse:         w.choose(8) == 7,
+		Settle:            []time.Duration{0, time.Minute, 30 * time.Second, 4 * time.Hour}[w.choose(4)],
 	}
 	if w.choose(16) == 15 {
 		p.Hash[0] ^= 1

@@ -23,6 +23,10 @@ type row struct {
 func rows(t time.Time) []row {
 	f := func(generation uint32, settled bool) refresh.Family { return at(login(t), generation, settled) }
 	elsewhere := func(p *refresh.Presentation) { p.Fingerprint = client("cafe", "firefox", "laptop") }
+	// heldUp is made so long after the record's last rotation.
+	heldUp := func(d time.Duration) func(*refresh.Presentation) {
+		return func(p *refresh.Presentation) { p.Now, p.Rules.Settle = t.Add(d), time.Minute }
+	}
 	stranger := func(p *refresh.Presentation) { p.Fingerprint = client("home", "curl", "laptop") }
 	unnamed := func(p *refresh.Presentation) { p.Fingerprint = client("home", "firefox", "") }
 	revoking := func(p *refresh.Presentation) { stranger(p); p.Rules.RevokeOnMismatch = true }
@@ -60,6 +64,11 @@ func rows(t time.Time) []row {
 		{"p = g-1, not settled, single use: reuse", f(2, false), 1, strict, refresh.Reused},
 		{"p = g-2, not settled: reuse", f(2, false), 0, nil, refresh.Reused},
 		{"p = g-2, settled: reuse", f(3, true), 1, nil, refresh.Reused},
+
+		{"p = g-1, settled, from before it can have settled: overtaken", f(2, true), 1, heldUp(29 * time.Second), refresh.Overtaken},
+		{"p = g-1, settled, from when it can have settled: reuse", f(2, true), 1, heldUp(31 * time.Second), refresh.Reused},
+		{"p = g-2, from before g: overtaken", f(2, true), 0, heldUp(-31 * time.Second), refresh.Overtaken},
+		{"p = g-2, from about when g was made: reuse", f(2, true), 0, heldUp(-29 * time.Second), refresh.Reused},
 
 		{"p = g+1: store behind", f(2, true), 3, nil, refresh.StoreBehind},
 		{"p = g+1, whatever the hash: store behind", f(2, false), 3, foreign, refresh.StoreBehind},
