@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -77,27 +78,42 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// newCertificate is for the hosts of these tests. Chromium is told its key.
+// newCertificate is for the hosts of these tests, by an authority of their own,
+// whose key Chromium is told to trust.
 func newCertificate() (tls.Certificate, string, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	issue := func(template, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*ecdsa.PrivateKey, []byte, error) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return nil, nil, err
+		}
+		if signer == nil {
+			signer = key
+		}
+		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+		return key, der, err
+	}
+	authority := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "the authority of these tests"},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	signer, root, err := issue(authority, authority, nil)
 	if err != nil {
 		return tls.Certificate{}, "", err
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{"app.kit.test", "evil.kit.test", "other.test", "localhost"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	key, leaf, err := issue(&x509.Certificate{
+		SerialNumber: big.NewInt(2), DNSNames: []string{"app.kit.test", "evil.kit.test", "other.test", "localhost"},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}, authority, signer)
 	if err != nil {
 		return tls.Certificate{}, "", err
 	}
-	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	public, err := x509.MarshalPKIXPublicKey(&signer.PublicKey)
 	if err != nil {
 		return tls.Certificate{}, "", err
 	}
 	sum := sha256.Sum256(public)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, base64.StdEncoding.EncodeToString(sum[:]), nil
+	return tls.Certificate{Certificate: [][]byte{leaf, root}, PrivateKey: key}, base64.StdEncoding.EncodeToString(sum[:]), nil
 }
 
 // demo runs the demo and returns its address as a browser takes it.
