@@ -96,5 +96,8 @@ if p > g then
   if rule(3) then return answer(BEHIND_REFUSED) end
   return advance(BEHIND, string.rep('\0', 6))
 end
-if num6(hot, 47) > num6(move, p + 1 == g and 123 or 129) then return answer(OVERTAKEN) end
+if p + 1 == g and (byte(hot, 46) ~= 0 or rule(4)) and num6(hot, 47) > num6(move, 123)
+  or p + 1 ~= g and num6(hot, 47) > num6(move, 129) then
+  return answer(OVERTAKEN)
+end
 return ended(REUSED, 'reuse')

@@ -182,7 +182,7 @@ func Decide(f *Family, p Presentation) Verdict {
 func (p *Presentation) overtaken(f *Family) bool {
 	next, later := p.OvertakenAfter()
 	if p.Generation+1 == f.Generation {
-		return f.RotatedAt.After(next)
+		return (f.Settled || p.Rules.SingleUse) && f.RotatedAt.After(next)
 	}
 	return f.RotatedAt.After(later)
 }

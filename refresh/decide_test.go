@@ -133,6 +133,7 @@ func TestDecide(t *testing.T) {
 		{"p = g-1, settled, as late as clocks may differ: reuse", true, g - 1, []edit{late(30 * time.Second)}, refresh.Reused, 0, true},
 		{"p = g-1, settled, from before g: overtaken", true, g - 1, []edit{late(-time.Minute)}, refresh.Overtaken, 0, false},
 		{"p = g-1, not settled, from before g: replay", false, g - 1, []edit{late(-time.Minute)}, refresh.Replayed, 0, false},
+		{"p = g-1, not settled, from before g, another successor: reuse", false, g - 1, []edit{late(-time.Minute), successor}, refresh.Reused, 0, true},
 		{"p = g-2, from long before g: overtaken", false, g - 2, []edit{late(-30001 * time.Millisecond)}, refresh.Overtaken, 0, false},
 		{"p = g-2, from before g, as clocks may differ: reuse", false, g - 2, []edit{late(-30 * time.Second)}, refresh.Reused, 0, true},
 		{"another client, from long before g: other client", true, g - 2, []edit{late(-time.Hour), print('x', 'x', 'x')}, refresh.OtherClient, refresh.IP | refresh.UserAgent | refresh.DeviceID, false},
