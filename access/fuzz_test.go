@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,37 @@ func consistent(t *testing.T, token string, c *access.Claims) {
 	if whole := int64(plain.Exp); c.ExpiresAt.Unix() != whole {
 		t.Errorf("expires %v, exp is %v", c.ExpiresAt, plain.Exp)
 	}
+}
+
+// FuzzIssue: whatever an app puts into claims, a token that is issued says that
+// and nothing else, to this reader and to encoding/json.
+func FuzzIssue(f *testing.F) {
+	_, tokens := newAuthor(f, access.HS256, access.Config{})
+	f.Add("alice", "sid", "gold", "pwd", "admin", "read", "app", uint64(1))
+	f.Add(`a"b\c`, "\u00e9\u2028", "<&>", "\x7f", "\U0001f600", "a:b", "\ufffd", uint64(1<<53-1))
+	f.Add("a\x00b", "\xff", `","sub":"root`, `\u0061`, "]", "x", "", uint64(1<<60))
+	f.Fuzz(func(t *testing.T, subject, session, acr, amr, role, scope, client string, generation uint64) {
+		want := access.Claims{
+			Subject: subject, SessionID: session, Generation: generation, AuthTime: at, ClientID: client,
+			ACR: acr, AMR: []string{amr, "x"}, Roles: []string{role}, Scopes: []string{scope},
+		}
+		token, issued, err := tokens.Issue(want)
+		if err != nil {
+			return
+		}
+		c, err := tokens.Verify(token)
+		if err != nil {
+			t.Fatalf("%+v was issued: %v", want, err)
+		}
+		consistent(t, token, c)
+		for _, got := range []*access.Claims{issued, c} {
+			if got.Subject != subject || got.SessionID != session || got.Generation != generation || got.ACR != acr ||
+				client != "" && got.ClientID != client || got.Issuer != issuer ||
+				!slices.Equal(got.AMR, want.AMR) || !slices.Equal(got.Roles, want.Roles) || !slices.Equal(got.Scopes, want.Scopes) {
+				t.Errorf("%+v, want %+v", got, want)
+			}
+		}
+	})
 }
 
 // FuzzKeysFile: nothing panics, and what is read and written again is read as
