@@ -23,16 +23,19 @@ func (t *Tokens) Issue(c Claims) (token string, issued *Claims, err error) {
 	if err := checkIssue(c); err != nil {
 		return "", nil, err
 	}
-	body := t.payload(c)
+	t.complete(&c)
+	body, plain := c.encode()
 	if c.Custom != nil {
 		if body, err = addCustom(body, c.Custom); err != nil {
 			return "", nil, err
 		}
+		plain = false
 	}
 	// What is returned is what a reader will see, and what no reader would
-	// accept is not signed.
-	issued, err = parseClaims(body)
-	if err != nil {
+	// accept is not signed. Plain claims need no reader to know.
+	if plain {
+		c.payload, issued = string(body), &c
+	} else if issued, err = parseClaims(body); err != nil {
 		return "", nil, fmt.Errorf("access: Claims hold what no token can say, such as a date before 1970 or text that is not UTF-8: %w", err)
 	}
 	issued.marked = new(atomic.Bool)
@@ -68,81 +71,107 @@ func checkIssue(c Claims) error {
 	return nil
 }
 
-// payload returns the claims as JSON, in the order of RFC 9068 section 2.2. It
-// is written by hand, which is a third of the work of encoding/json.
-func (t *Tokens) payload(c Claims) []byte {
-	now := t.now().Truncate(time.Millisecond)
-	expires := now.Add(t.lifetime)
-	if !c.ExpiresAt.IsZero() && c.ExpiresAt.Before(expires) {
-		expires = c.ExpiresAt.Truncate(time.Millisecond)
+// complete fills in what the issuer says, cuts times down to what a token holds,
+// and lets go of the caller's slices.
+func (t *Tokens) complete(c *Claims) {
+	now := t.now()
+	if latest := now.Add(t.lifetime); c.ExpiresAt.IsZero() || c.ExpiresAt.After(latest) {
+		c.ExpiresAt = latest
 	}
 	var id [16]byte
 	rand.Read(id[:]) // never fails
-	b := make(object, 0, 512)
-	b.string(`{"iss":`, t.issuer)
-	b.number(`,"exp":`, expires.Unix())
-	b.string(`,"aud":`, t.audience)
-	b.string(`,"sub":`, c.Subject)
-	b.string(`,"client_id":`, cmp.Or(c.ClientID, t.audience))
-	b.number(`,"iat":`, now.Unix())
-	b = append(base64.RawURLEncoding.AppendEncode(append(b, `,"jti":"`...), id[:]), '"')
-	b.string(`,"sid":`, c.SessionID)
-	b.number(`,"gen":`, int64(c.Generation))
-	b.number(`,"auth_time":`, c.AuthTime.Unix())
+	c.Issuer, c.Audience, c.ID = t.issuer, []string{t.audience}, base64.RawURLEncoding.EncodeToString(id[:])
+	c.ClientID = cmp.Or(c.ClientID, t.audience)
+	c.IssuedAt, c.ExpiresAt = time.UnixMilli(now.UnixMilli()), time.UnixMilli(c.ExpiresAt.UnixMilli())
+	for _, at := range []*time.Time{&c.NotBefore, &c.AuthTime, &c.SessionExpiresAt} {
+		if !at.IsZero() {
+			*at = time.Unix(at.Unix(), 0)
+		}
+	}
+	for _, list := range []*[]string{&c.AMR, &c.Scopes, &c.Roles} {
+		*list = append([]string(nil), *list...)
+	}
+}
+
+// encode returns the claims as JSON, in the order of RFC 9068 section 2.2, and
+// whether a reader sees in it what stands in c: all text is ASCII that needs no
+// escape, and all dates are in range. It is written by hand, which is a third of
+// the work of encoding/json.
+func (c *Claims) encode() (body []byte, plain bool) {
+	o := object{make([]byte, 0, 512), true}
+	o.string(`{"iss":`, c.Issuer)
+	o.date(`,"exp":`, c.ExpiresAt)
+	o.string(`,"aud":`, c.Audience[0])
+	o.string(`,"sub":`, c.Subject)
+	o.string(`,"client_id":`, c.ClientID)
+	o.date(`,"iat":`, c.IssuedAt)
+	o.string(`,"jti":`, c.ID)
+	o.string(`,"sid":`, c.SessionID)
+	o.number(`,"gen":`, int64(c.Generation))
+	o.date(`,"auth_time":`, c.AuthTime)
 	if !c.SessionExpiresAt.IsZero() {
-		b.number(`,"session_exp":`, c.SessionExpiresAt.Unix())
+		o.date(`,"session_exp":`, c.SessionExpiresAt)
 	}
 	if !c.NotBefore.IsZero() {
-		b.number(`,"nbf":`, c.NotBefore.Unix())
+		o.date(`,"nbf":`, c.NotBefore)
 	}
 	if c.ACR != "" {
-		b.string(`,"acr":`, c.ACR)
+		o.string(`,"acr":`, c.ACR)
 	}
 	if len(c.AMR) > 0 {
-		b.strings(`,"amr":`, c.AMR)
+		o.strings(`,"amr":`, c.AMR)
 	}
 	if len(c.Scopes) > 0 {
-		b.string(`,"scope":`, strings.Join(c.Scopes, " "))
+		o.string(`,"scope":`, strings.Join(c.Scopes, " "))
 	}
 	if len(c.Roles) > 0 {
-		b.strings(`,"roles":`, c.Roles)
+		o.strings(`,"roles":`, c.Roles)
 	}
-	if ms := now.Nanosecond() / 1e6; ms > 0 {
-		b.number(`,"iat_ms":`, int64(ms))
+	if ms := c.IssuedAt.Nanosecond() / 1e6; ms > 0 {
+		o.number(`,"iat_ms":`, int64(ms))
 	}
-	if ms := expires.Nanosecond() / 1e6; ms > 0 {
-		b.number(`,"exp_ms":`, int64(ms))
+	if ms := c.ExpiresAt.Nanosecond() / 1e6; ms > 0 {
+		o.number(`,"exp_ms":`, int64(ms))
 	}
-	return append(b, '}')
+	return append(o.text, '}'), o.plain
 }
 
-// An object is the text of a JSON object in the making.
-type object []byte
-
-func (b *object) number(name string, v int64) {
-	*b = strconv.AppendInt(append(*b, name...), v, 10)
+// An object is a JSON object in the making.
+type object struct {
+	text  []byte
+	plain bool
 }
 
-func (b *object) string(name, v string) {
-	*b = append(*b, name...)
+func (o *object) number(name string, v int64) {
+	o.text = strconv.AppendInt(append(o.text, name...), v, 10)
+}
+
+func (o *object) date(name string, at time.Time) {
+	s := at.Unix()
+	o.plain = o.plain && 0 < s && s <= maxDate
+	o.number(name, s)
+}
+
+func (o *object) string(name, v string) {
+	o.text = append(o.text, name...)
 	for i := range len(v) {
 		if c := v[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
 			text, _ := json.Marshal(v) // a string has no reason to fail
-			*b = append(*b, text...)
+			o.text, o.plain = append(o.text, text...), false
 			return
 		}
 	}
-	*b = append(append(append(*b, '"'), v...), '"')
+	o.text = append(append(append(o.text, '"'), v...), '"')
 }
 
-func (b *object) strings(name string, list []string) {
-	*b = append(*b, name...)
+func (o *object) strings(name string, list []string) {
+	o.text = append(o.text, name...)
 	separator := "["
 	for _, v := range list {
-		b.string(separator, v)
+		o.string(separator, v)
 		separator = ","
 	}
-	*b = append(*b, ']')
+	o.text = append(o.text, ']')
 }
 
 // addCustom merges the members of an app's claims into the token's JSON.
