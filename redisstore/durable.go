@@ -25,8 +25,15 @@ type replicas struct {
 	at        time.Time
 }
 
-// rememberReplicas is how long the number of a server's replicas is believed.
-const rememberReplicas = 5 * time.Second
+// believe is how long the number of a server's replicas is believed. None is
+// believed for a moment only: a server that was just promoted is about to have
+// some, and what it acknowledges meanwhile must wait for them.
+func (r replicas) believe() time.Duration {
+	if r.connected == 0 {
+		return 50 * time.Millisecond
+	}
+	return 5 * time.Second
+}
 
 // runDurably is run, followed by WAIT on the same connection and in the same
 // round trip. A replica that does not confirm in time is logged: the write is
@@ -99,7 +106,7 @@ func (s *Store) replicasOf(ctx context.Context, node *redis.Client) int {
 	s.wait.mu.Lock()
 	r, ok := s.wait.known[addr]
 	s.wait.mu.Unlock()
-	if ok && time.Since(r.at) < rememberReplicas {
+	if ok && time.Since(r.at) < r.believe() {
 		return r.connected
 	}
 	text, err := node.Info(ctx, "replication").Result()

@@ -82,10 +82,11 @@ func (c *crowd) user(i int, r *rand.Rand) {
 	subject := fmt.Sprintf("user-%d", i)
 	var g *refresh.Grant
 	for {
+		// Servers that get no processor time would be taken for dead.
 		select {
 		case <-c.stop:
 			return
-		default:
+		case <-time.After(time.Duration(r.IntN(40)) * time.Millisecond):
 		}
 		var err error
 		switch {

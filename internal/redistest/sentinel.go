@@ -114,8 +114,30 @@ func (s *Sentinel) Primary() *Server {
 	return nil
 }
 
-// Failover kills the primary, waits until another server has taken its place,
-// and starts the old one again as a replica.
+// follow reports whether all sentinels take p for the primary, and all other
+// servers but old replicate it.
+func (s *Sentinel) follow(p, old *Server) bool {
+	for _, w := range s.sentinels {
+		if addr, err := w.Do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", s.MasterName); err != nil || strings.ReplaceAll(addr, "\n", ":") != p.Addr {
+			return false
+		}
+	}
+	for _, server := range s.servers {
+		if server == p || server == old {
+			continue
+		}
+		info, err := server.Do("INFO", "replication")
+		if err != nil || !strings.Contains(info, "master_port:"+p.Port()) || !strings.Contains(info, "master_link_status:up") {
+			return false
+		}
+	}
+	return true
+}
+
+// Failover kills the primary, waits until another server has taken its place
+// for everybody, and starts the old one again as a replica. Earlier it would
+// find servers that still follow it, and be a second primary that accepts and
+// confirms writes, for as long as it takes the sentinels to demote it.
 func (s *Sentinel) Failover() {
 	s.t.Helper()
 	old := s.Primary()
@@ -125,7 +147,7 @@ func (s *Sentinel) Failover() {
 	old.Kill()
 	Await(s.t, 60*time.Second, "a replica is promoted", func() bool {
 		p := s.Primary()
-		return p != nil && p != old
+		return p != nil && p != old && s.follow(p, old)
 	})
 	// It comes back as what it was, and is turned into a replica.
 	old.Restart()
