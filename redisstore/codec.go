@@ -45,7 +45,7 @@ func encodeCold(f *refresh.Family) []byte {
 	b = appendUint(b, uint64(f.AbsoluteExpiry.UnixMilli()), 6)
 	b = appendUint(b, uint64(f.Idle/time.Second), 4)
 	b = append(b, flag(f.Remember, flagRemember))
-	return append(b, encodeFingerprint(f.Fingerprint)...)
+	return appendFingerprint(b, f.Fingerprint)
 }
 
 // moveSize is the length of a move without the rules at its end.
@@ -56,9 +56,7 @@ func encodeMove(p refresh.Presentation) []byte {
 	b := make([]byte, 0, moveSize+16)
 	b = append(b, p.Hash[:]...)
 	b = binary.BigEndian.AppendUint32(b, p.Generation)
-	for i := range p.Fingerprint {
-		b = append(b, p.Fingerprint[i][:]...)
-	}
+	b = appendFingerprint(b, p.Fingerprint)
 	b = append(b, version)
 	b = append(b, p.Successor[:]...)
 	b = append(b, p.Attempt[:]...)
@@ -73,8 +71,7 @@ func encodeMove(p refresh.Presentation) []byte {
 	return strconv.AppendInt(b, retentionMillis, 10)
 }
 
-func encodeFingerprint(f refresh.Fingerprint) []byte {
-	b := make([]byte, 0, 36)
+func appendFingerprint(b []byte, f refresh.Fingerprint) []byte {
 	for i := range f {
 		b = append(b, f[i][:]...)
 	}

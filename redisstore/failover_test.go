@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -230,4 +231,24 @@ func TestClusterUnderLoad(t *testing.T) {
 	done("cluster whole again")
 	c.progress(t, 1000)
 	c.end(t)
+}
+
+// TestANewReplicaIsWaitedFor: a primary that had no replica a moment ago, as
+// one that was just promoted, has logins wait for the first that follows it.
+func TestANewReplicaIsWaitedFor(t *testing.T) {
+	primary := redistest.Start(t, "--repl-diskless-sync-delay", "0")
+	s := newService(t, newRing(t), newStore(t, newClient(t, primary.Addr)), new(events), 0)
+	start(t, s, "alice")
+	began := time.Now()
+	redistest.Start(t, "--replicaof", primary.Host()+" "+primary.Port())
+	redistest.Await(t, 30*time.Second, "the replica follows", func() bool {
+		return strings.Contains(primary.Must("INFO", "replication"), "state=online")
+	})
+	redistest.Await(t, 30*time.Second, "logins wait for it", func() bool {
+		start(t, s, "bob")
+		return strings.Contains(primary.Must("INFO", "commandstats"), "cmdstat_wait:")
+	})
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("only after %v", took)
+	}
 }
