@@ -49,7 +49,7 @@ var (
 // that does not know it (after a restart, a failover, SCRIPT FLUSH).
 func (s *Store) run(ctx context.Context, script *redis.Script, key string, args ...any) (any, error) {
 	return do(ctx, s, func(ctx context.Context) (any, error) {
-		return script.Run(ctx, s.client, []string{key}, args...).Result()
+		return s.send(ctx, script, key, args)
 	})
 }
 

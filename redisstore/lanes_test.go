@@ -1,0 +1,359 @@
+package redisstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sessionkit/sessionkit/internal/redistest"
+	"github.com/sessionkit/sessionkit/redisstore"
+	"github.com/sessionkit/sessionkit/refresh"
+)
+
+// A traveller watches the scripts that leave a client, and holds some of them
+// up: those whose number plan is told and says true for.
+type traveller struct {
+	hold    func(trip int) bool
+	release chan struct{}
+
+	trips   atomic.Int64
+	calls   atomic.Int64
+	largest atomic.Int64
+}
+
+func (v *traveller) leaves(ctx context.Context, calls int) error {
+	n := int(v.trips.Add(1))
+	v.calls.Add(int64(calls))
+	for {
+		most := v.largest.Load()
+		if int64(calls) <= most || v.largest.CompareAndSwap(most, int64(calls)) {
+			break
+		}
+	}
+	if v.hold == nil || !v.hold(n) {
+		return nil
+	}
+	select {
+	case <-v.release:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (v *traveller) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+}
+
+func (v *traveller) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if strings.HasPrefix(cmd.Name(), "eval") {
+			if err := v.leaves(ctx, 1); err != nil {
+				cmd.SetErr(err)
+				return err
+			}
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (v *traveller) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if strings.HasPrefix(cmds[0].Name(), "eval") {
+			if err := v.leaves(ctx, len(cmds)); err != nil {
+				for _, cmd := range cmds {
+					cmd.SetErr(err)
+				}
+				return err
+			}
+		}
+		return next(ctx, cmds)
+	}
+}
+
+// watch lets v see the scripts of c from now on.
+func (v *traveller) watch(c redis.UniversalClient) {
+	v.release = make(chan struct{})
+	c.AddHook(v)
+}
+
+// sessions starts n of them, each with an authentication context of its own.
+func sessions(t *testing.T, c *redis.Client, n int) (*refresh.Service, []*refresh.Grant) {
+	t.Helper()
+	s := newService(t, newRing(t), plain{newStore(t, c)}, new(events), 0)
+	grants := make([]*refresh.Grant, n)
+	for i := range grants {
+		var err error
+		if grants[i], err = s.Start(t.Context(), refresh.StartParams{Subject: fmt.Sprintf("user-%d", i), Client: device, ACR: fmt.Sprintf("level-%d", i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	renewAll(t, s, grants[:1]) // the server knows the script now
+	return s, grants
+}
+
+// renewAll renews all sessions at once and checks that each got its own.
+func renewAll(t *testing.T, s *refresh.Service, grants []*refresh.Grant) {
+	t.Helper()
+	var all sync.WaitGroup
+	for i, g := range grants {
+		all.Go(func() {
+			next, err := s.Refresh(t.Context(), g.RefreshToken, device)
+			switch {
+			case err != nil:
+				t.Errorf("session %d: %v", i, err)
+			case next.Outcome != refresh.Rotated || next.Claims.SessionID != g.Claims.SessionID || next.Claims.ACR != g.Claims.ACR || next.Claims.Generation != g.Claims.Generation+1:
+				t.Errorf("session %d got what is another's: %v, %+v", i, next.Outcome, next.Claims)
+			default:
+				grants[i] = next
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestCallsTravelTogether: while one is under way the others gather. Each gets
+// the answer to its own, whatever becomes of the first.
+func TestCallsTravelTogether(t *testing.T) {
+	v := &traveller{hold: func(trip int) bool { return trip == 1 }}
+	c := newClient(t, redistest.Start(t).Addr)
+	s, grants := sessions(t, c, 200)
+	v.watch(c)
+	first := make(chan error, 1)
+	go func() { _, err := s.Refresh(t.Context(), grants[0].RefreshToken, device); first <- err }()
+	redistest.Await(t, 10*time.Second, "the first is under way", func() bool { return v.trips.Load() == 1 })
+	renewAll(t, s, grants[1:]) // the first is stuck all the while
+	select {
+	case err := <-first:
+		t.Errorf("the first is back: %v", err)
+	default:
+	}
+	if trips, calls, largest := v.trips.Load(), v.calls.Load(), v.largest.Load(); calls != 200 || largest < 2 {
+		t.Errorf("%d calls on %d trips, at most %d together", calls, trips, largest)
+	} else {
+		t.Logf("%d calls on %d trips, at most %d together", calls, trips, largest)
+	}
+	close(v.release)
+	if err := <-first; err != nil {
+		t.Errorf("the first, in the end: %v", err)
+	}
+}
+
+// TestWhoTravelsTogetherFailsAlone: a call that the server refuses is its own
+// caller's trouble.
+func TestWhoTravelsTogetherFailsAlone(t *testing.T) {
+	server := redistest.Start(t)
+	v := &traveller{hold: func(trip int) bool { return trip == 1 }}
+	c := newClient(t, server.Addr)
+	s, grants := sessions(t, c, 60)
+	keys := server.Must("KEYS", "rt:{*")
+	victim := start(t, s, "mallory")
+	for key := range strings.FieldsSeq(server.Must("KEYS", "rt:{*")) {
+		if !strings.Contains(keys, key) {
+			server.Must("DEL", key)
+			server.Must("SET", key, "hello")
+		}
+	}
+	v.watch(c)
+	go s.Refresh(t.Context(), grants[0].RefreshToken, device)
+	redistest.Await(t, 10*time.Second, "the first is under way", func() bool { return v.trips.Load() >= 1 })
+	var all sync.WaitGroup
+	all.Go(func() {
+		if _, err := s.Refresh(t.Context(), victim.RefreshToken, device); !errors.Is(err, refresh.ErrUnavailable) {
+			t.Errorf("the one whose record is spoilt: %v", err)
+		}
+	})
+	all.Go(func() { renewAll(t, s, grants[1:]) })
+	all.Wait()
+	close(v.release)
+}
+
+// TestScriptsForgottenOnTheWay: a server that was restarted, or whose cache was
+// flushed, does not know the script of any call of a trip.
+func TestScriptsForgottenOnTheWay(t *testing.T) {
+	server := redistest.Start(t)
+	v := &traveller{hold: func(trip int) bool { return trip == 1 }}
+	c := newClient(t, server.Addr)
+	s, grants := sessions(t, c, 100)
+	v.watch(c)
+	first := make(chan error, 1)
+	go func() { _, err := s.Refresh(t.Context(), grants[0].RefreshToken, device); first <- err }()
+	redistest.Await(t, 10*time.Second, "the first is under way", func() bool { return v.trips.Load() == 1 })
+	server.Must("SCRIPT", "FLUSH")
+	renewAll(t, s, grants[1:])
+	server.Must("SCRIPT", "FLUSH")
+	close(v.release)
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWhoGivesUpIsNotTakenAlong: a caller that leaves while it waits is
+// answered at once, and its call is not made.
+func TestWhoGivesUpIsNotTakenAlong(t *testing.T) {
+	v := &traveller{hold: func(trip int) bool { return trip == 1 }}
+	c := newClient(t, redistest.Start(t).Addr)
+	store := newStore(t, c)
+	find := func(ctx context.Context) error {
+		_, err := store.Find(ctx, refresh.SubjectKey{}, refresh.FamilyID{}, time.Now())
+		return err
+	}
+	if err := find(t.Context()); err != nil { // the server knows the script now
+		t.Fatal(err)
+	}
+	v.watch(c)
+	first := make(chan error, 1)
+	go func() { first <- find(t.Context()) }()
+	redistest.Await(t, 10*time.Second, "the first is under way", func() bool { return v.trips.Load() == 1 })
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for range 50 {
+		if err := find(gone); !errors.Is(err, context.Canceled) || !errors.Is(err, refresh.ErrUnavailable) {
+			t.Fatalf("who gave up hears %v", err)
+		}
+	}
+	if err := find(t.Context()); err != nil { // goes when patience is out, with all that wait
+		t.Fatal(err)
+	}
+	if n := v.calls.Load(); n != 2 {
+		t.Errorf("%d calls were made", n)
+	}
+	close(v.release)
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAStalledServerIsGivenUpInTime: many callers at once, with a client that
+// honours its context and with one that does not, wait no longer than told,
+// and are served as soon as the server goes on.
+func TestAStalledServerIsGivenUpInTime(t *testing.T) {
+	for _, honours := range []bool{true, false} {
+		t.Run(fmt.Sprintf("ContextTimeoutEnabled=%v", honours), func(t *testing.T) {
+			server := redistest.Start(t)
+			c := redis.NewClient(&redis.Options{Addr: server.Addr, ContextTimeoutEnabled: honours, PoolSize: 100})
+			defer c.Close()
+			store, err := redisstore.New(redisstore.Config{Client: c, Timeout: 300 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			find := func() error {
+				_, err := store.Find(t.Context(), refresh.SubjectKey{}, refresh.FamilyID{}, time.Now())
+				return err
+			}
+			if err := find(); err != nil {
+				t.Fatal(err)
+			}
+			server.Pause()
+			began := time.Now()
+			var all sync.WaitGroup
+			for range 50 {
+				all.Go(func() {
+					if err := find(); !errors.Is(err, refresh.ErrUnavailable) {
+						t.Errorf("while the server is stopped: %v", err)
+					}
+				})
+			}
+			all.Wait()
+			// The rest is for a busy machine.
+			if took := time.Since(began); took > 300*time.Millisecond+2*time.Second {
+				t.Errorf("given up after %v", took)
+			}
+			server.Resume()
+			redistest.Await(t, 10*time.Second, "calls are answered again", func() bool { return find() == nil })
+		})
+	}
+}
+
+// TestAStuckNodeHoldsUpNoOther: calls to the other servers of a Cluster do not
+// travel with those to one that has stopped.
+func TestAStuckNodeHoldsUpNoOther(t *testing.T) {
+	cluster := redistest.StartCluster(t, 3, 0)
+	c := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs(), ContextTimeoutEnabled: true})
+	defer c.Close()
+	store := newStore(t, c)
+	stuck := cluster.Primaries()[0]
+	at := func(id byte) (refresh.SubjectKey, bool) {
+		key := refresh.SubjectKey{id}
+		node, err := c.MasterForKey(t.Context(), "rt:{"+key.String()+"}")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key, node.Options().Addr == stuck.Addr
+	}
+	find := func(ctx context.Context, key refresh.SubjectKey) error {
+		_, err := store.Find(ctx, key, refresh.FamilyID{}, time.Now())
+		return err
+	}
+	for id := range 60 {
+		key, _ := at(byte(id))
+		if err := find(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stuck.Pause()
+	defer stuck.Resume()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var stopped, others sync.WaitGroup
+	nodes := 0
+	for id := range 60 {
+		key, is := at(byte(id))
+		if is {
+			stopped.Go(func() { find(ctx, key) })
+			nodes++
+			continue
+		}
+		others.Go(func() {
+			for range 20 {
+				if err := find(ctx, key); err != nil {
+					t.Errorf("on a server that works: %v", err)
+				}
+			}
+		})
+	}
+	if nodes == 0 || nodes == 60 {
+		t.Fatalf("%d of 60 keys are on one of three servers", nodes)
+	}
+	done := make(chan struct{})
+	go func() { others.Wait(); close(done) }()
+	waited := make(chan struct{})
+	go func() { stopped.Wait(); close(waited) }()
+	select {
+	case <-done:
+	case <-waited:
+		t.Error("the calls to servers that work waited for those to the one that does not")
+	}
+	cancel()
+	others.Wait()
+	stopped.Wait()
+}
+
+// TestACrowdWithFaults: many honest users at once, whose scripts travel
+// together, over a network with a fault at one command in fifty.
+func TestACrowdWithFaults(t *testing.T) {
+	proxy := redistest.NewProxy(t, redistest.Start(t).Addr)
+	c := newCrowd(t, 2, func() *redisstore.Store { return newFaultyStore(t, proxy.Addr) })
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	proxy.SetPlan(func(command []string) redistest.Fault {
+		if strings.HasPrefix(strings.ToLower(command[0]), "eval") && r.IntN(50) == 0 {
+			return redistest.Fault(1 + r.IntN(5))
+		}
+		return redistest.Pass
+	})
+	c.start(64)
+	c.progress(t, 5000)
+	proxy.SetPlan(nil)
+	c.end(t)
+}
