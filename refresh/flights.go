@@ -2,7 +2,10 @@ package refresh
 
 import (
 	"net/netip"
+	"runtime"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // presented is all that the protocol could tell two calls of Refresh apart by.
@@ -19,6 +22,7 @@ type presented struct {
 // than the work, and a caller can wait with a deadline of its own.
 type flight struct {
 	landed chan struct{} // made by the first that waits
+	aboard atomic.Int32  // who waits
 	grant  *Grant
 	err    error
 }
@@ -45,7 +49,30 @@ func (a *flights) board(p presented) (f *flight, first bool) {
 	if f.landed == nil {
 		f.landed = make(chan struct{})
 	}
+	f.aboard.Add(1)
 	return f, false
+}
+
+const (
+	// boarding is how long a flight waits for one more to come aboard.
+	boarding = 200 * time.Microsecond
+	// maxBoarding is how long it waits for however many.
+	maxBoarding = 5 * time.Millisecond
+)
+
+// gather lets those come aboard who have set out together: a page asks for
+// many things at once, and all these requests find their access token expired.
+// Where the store is close the work would be done before most of them are
+// here, and each would ask it again. A flight that nobody shares waits only
+// for what runs already.
+func (f *flight) gather() {
+	for range 2 { // now and then the scheduler prefers who yields to who waits
+		runtime.Gosched()
+	}
+	for began, aboard := time.Now(), int32(0); f.aboard.Load() > aboard && time.Since(began) < maxBoarding; {
+		aboard = f.aboard.Load()
+		time.Sleep(boarding)
+	}
 }
 
 // land lets all who wait have the result.

@@ -228,11 +228,12 @@ func (s *Service) Refresh(ctx context.Context, refreshToken string, c Client) (*
 	f, first := s.flights.board(p)
 	if first {
 		defer s.flights.land(p, f)
+		f.gather()
 		f.grant, f.err = s.refreshFor(ctx, &tok, subject, p.fingerprint, c)
 		return f.grant, f.err
 	}
 	// The work ends by its own deadline unless a hook ignores its context.
-	limit := time.NewTimer(s.timeout + s.timeout/4)
+	limit := time.NewTimer(maxBoarding + s.timeout + s.timeout/4)
 	defer limit.Stop()
 	select {
 	case <-f.landed:
