@@ -174,7 +174,7 @@ func (k *Kit) NewTraffic(n int) (*Traffic, error) {
 // zero byte for the access token.
 func (k *Kit) browser() (string, error) {
 	w := httptest.NewRecorder()
-	if _, err := k.Auth.Login(w, httptest.NewRequest("POST", "https://app.example/login", nil), refresh.LoginParams{Subject: "alice"}); err != nil {
+	if _, err := k.Auth.Login(w, request("Origin", "https://app.example"), refresh.LoginParams{Subject: "alice"}); err != nil {
 		return "", err
 	}
 	pairs := []string{"theme=dark"}

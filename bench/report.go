@@ -159,9 +159,9 @@ func (r *Results) refresh() string {
 }
 
 func (r *Results) parallel() string {
-	t := table{{"where Redis is", "requests at once", "rounds", "round trips, median", "most"}}
+	t := table{{"requests at once", "where Redis is", "rounds", "round trips, median", "most"}}
 	for _, s := range r.Stampedes {
-		t.row(away(s.Distance), fmt.Sprint(s.Parallelism), fmt.Sprint(s.Rounds), fmt.Sprintf("%.0f", s.Trips), fmt.Sprintf("%.0f", s.Most))
+		t.row(fmt.Sprintf("%d, %s", s.Parallelism, s.how()), away(s.Distance), fmt.Sprint(s.Rounds), fmt.Sprintf("%.0f", s.Trips), fmt.Sprintf("%.0f", s.Most))
 	}
 	return t.String()
 }

@@ -2,7 +2,6 @@ package refresh
 
 import (
 	"net/netip"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,25 +53,25 @@ func (a *flights) board(p presented) (f *flight, first bool) {
 }
 
 const (
-	// boarding is how long a flight waits for one more to come aboard.
-	boarding = 200 * time.Microsecond
-	// maxBoarding is how long it waits for however many.
+	// boarding is how long a flight stays open for one more to come aboard.
+	boarding = 500 * time.Microsecond
+	// maxBoarding is how long it stays open for however many.
 	maxBoarding = 5 * time.Millisecond
 )
 
-// gather lets those come aboard who have set out together: a page asks for
-// many things at once, and all these requests find their access token expired.
-// Where the store is close the work would be done before most of them are
-// here, and each would ask it again. A flight that nobody shares waits only
-// for what runs already.
-func (f *flight) gather() {
-	for range 2 { // now and then the scheduler prefers who yields to who waits
-		runtime.Gosched()
-	}
-	for began, aboard := time.Now(), int32(0); f.aboard.Load() > aboard && time.Since(began) < maxBoarding; {
+// hold keeps a flight whose work is done open while others keep coming aboard,
+// and reports whether there was anybody: a page asks for many things at once,
+// all these requests find their access token expired, and a store that is
+// close has answered the first before the last is here. The result is still
+// right for those who come now, since nobody has it yet: until the successor
+// is handed out no one can have used it. A flight that nobody shares is not
+// held.
+func (f *flight) hold() (held bool) {
+	for began, aboard := time.Now(), int32(0); f.aboard.Load() > aboard && time.Since(began) < maxBoarding; held = true {
 		aboard = f.aboard.Load()
 		time.Sleep(boarding)
 	}
+	return held
 }
 
 // land lets all who wait have the result.

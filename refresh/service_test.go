@@ -52,6 +52,7 @@ type faulty struct {
 	calls     atomic.Int64
 	fail      atomic.Bool
 	block     chan struct{} // when not nil, Rotate waits for it
+	takes     time.Duration // by Rotate
 }
 
 func (f *faulty) Start(ctx context.Context, r refresh.StartRequest) (refresh.StartResult, error) {
@@ -65,6 +66,7 @@ func (f *faulty) Start(ctx context.Context, r refresh.StartRequest) (refresh.Sta
 func (f *faulty) Rotate(ctx context.Context, p refresh.Presentation) (refresh.Verdict, error) {
 	f.calls.Add(1)
 	f.rotations.Add(1)
+	time.Sleep(f.takes)
 	if f.block != nil {
 		select {
 		case <-f.block:

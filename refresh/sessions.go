@@ -228,8 +228,10 @@ func (s *Service) Refresh(ctx context.Context, refreshToken string, c Client) (*
 	f, first := s.flights.board(p)
 	if first {
 		defer s.flights.land(p, f)
-		f.gather()
 		f.grant, f.err = s.refreshFor(ctx, &tok, subject, p.fingerprint, c)
+		if f.err == nil && f.hold() {
+			f.grant, f.err = s.stillAlive(f.grant)
+		}
 		return f.grant, f.err
 	}
 	// The work ends by its own deadline unless a hook ignores its context.
@@ -244,6 +246,15 @@ func (s *Service) Refresh(ctx context.Context, refreshToken string, c Client) (*
 		s.flights.forget(p, f) // let the next try have a chance of its own
 		return nil, fmt.Errorf("%w: no answer within %v", ErrUnavailable, s.timeout)
 	}
+}
+
+// stillAlive returns a grant that was held, unless the session was revoked
+// meanwhile.
+func (s *Service) stillAlive(g *Grant) (*Grant, error) {
+	if s.revoked.has(g.Claims.SessionID) {
+		return nil, &RefusedError{Err: ErrRevoked, SessionID: g.Claims.SessionID, Subject: g.Claims.Subject}
+	}
+	return g, nil
 }
 
 // refreshFor does the work of all equal calls, so the end of one caller's
