@@ -43,8 +43,11 @@ var device = refresh.Client{IP: netip.MustParseAddr("203.0.113.7"), UserAgent: a
 // A Refresh is what renewing a session costs over Redis.
 type Refresh struct {
 	Alg access.Algorithm
-	// Medians and 99th percentiles of sequential calls, in nanoseconds.
+	// Sequential calls.
 	Trivial, Raw, Kit, Sign Latency
+	// Ratio is the kit's median in multiples of that of the trivial script
+	// and one signature: the median over the rounds.
+	Ratio float64
 	// Calls a second of 64 clients, and the kit's share of the raw script's.
 	RawRate, KitRate, Share float64
 	// The same for the raw script followed by one signature: what a refresh
@@ -60,11 +63,11 @@ type Refresh struct {
 	Trips float64
 }
 
-// A Latency is how long a call takes.
-type Latency struct{ P50, P99 float64 }
+// A Latency is how long a call takes, in nanoseconds.
+type Latency struct{ P10, P50, P99 float64 }
 
 func latency(values []float64) Latency {
-	return Latency{percentile(values, 0.5), percentile(values, 0.99)}
+	return Latency{percentile(values, 0.1), percentile(values, 0.5), percentile(values, 0.99)}
 }
 
 // MeasureRefresh measures one algorithm on a server of its own.
@@ -82,8 +85,13 @@ func measureRefresh(r *Redis, alg access.Algorithm, s Scale) (*Refresh, error) {
 		return nil, err
 	}
 	defer end()
-	res := &Refresh{Alg: alg}
-	return res, errors.Join(f.sequential(res, s), f.parallel(res, s))
+	m := &refreshRounds{f: f, sign: f.signature()}
+	for range s.Rounds {
+		if err := errors.Join(m.sequential(s.Calls/s.Rounds), m.parallel(s.Parallel/2)); err != nil {
+			return nil, err
+		}
+	}
+	return m.result(alg), nil
 }
 
 // fleetOn returns clients of one instance, which end closes.
@@ -195,12 +203,27 @@ func (f *fleet) signature() func(int) error {
 	}
 }
 
+// refreshRounds are the rounds of one measurement.
+type refreshRounds struct {
+	f    *fleet
+	sign func(int) error
+
+	took   [4][]float64 // trivial, raw, kit, sign
+	ratios []float64    // of medians
+
+	// Raw, kit, raw and a signature: calls a second, processor time of this
+	// process and of the server, the server's time for a script.
+	rates, server               [3][]float64
+	cpu                         [3][2][]float64
+	shares, signedShares, trips []float64
+	serverRatios                []float64
+}
+
 // sequential calls one after the other, all kinds in turn.
-func (f *fleet) sequential(res *Refresh, s Scale) error {
-	kinds := []func(int) error{f.trivial, f.raw, f.refresh, f.signature()}
-	took := make([][]float64, len(kinds))
-	for n := range s.Calls {
-		for i, op := range kinds {
+func (m *refreshRounds) sequential(calls int) error {
+	var took [4][]float64
+	for n := range calls {
+		for i, op := range []func(int) error{m.f.trivial, m.f.raw, m.f.refresh, m.sign} {
 			start := time.Now()
 			if err := op(n % clients); err != nil {
 				return err
@@ -208,62 +231,65 @@ func (f *fleet) sequential(res *Refresh, s Scale) error {
 			took[i] = append(took[i], float64(time.Since(start)))
 		}
 	}
-	res.Trivial, res.Raw, res.Kit, res.Sign = latency(took[0]), latency(took[1]), latency(took[2]), latency(took[3])
+	for i := range took {
+		m.took[i] = append(m.took[i], took[i]...)
+	}
+	m.ratios = append(m.ratios, median(took[2])/(median(took[0])+median(took[3])))
 	return nil
 }
 
-// parallel lets 64 clients call as fast as they can, in alternating slices of
-// time, and asks the server for its own part: its time for one script, and the
+// parallel lets 64 clients call as fast as they can, one kind after the other,
+// and asks the server for its own part: its time for one script, and the
 // number of commands. Those of the feed are not counted.
-func (f *fleet) parallel(res *Refresh, s Scale) error {
-	sign := f.signature()
-	signed := func(i int) error { return errors.Join(f.raw(i), sign(i)) }
-	var rates, server [3][]float64
-	var cpu [3][2][]float64
-	var shares, signedShares, ratios, trips []float64
-	for range s.Rounds {
-		var calls [3]int64
-		var perCall [3]float64
-		for i, op := range []func(int) error{f.raw, f.refresh, signed} {
-			if err := f.r.Reset(); err != nil {
-				return err
-			}
-			own, theirs, err := f.r.CPU()
-			if err != nil {
-				return err
-			}
-			n, took, err := rate(s.Parallel/2, op)
-			if err != nil {
-				return err
-			}
-			own2, theirs2, err := f.r.CPU()
-			if err != nil {
-				return err
-			}
-			stats, err := f.r.Commands()
-			if err != nil {
-				return err
-			}
-			calls[i], perCall[i] = n, stats["evalsha"].PerCall()
-			cpu[i][0] = append(cpu[i][0], (own2-own)/float64(n))
-			cpu[i][1] = append(cpu[i][1], (theirs2-theirs)/float64(n))
-			rates[i] = append(rates[i], float64(n)/took.Seconds())
-			server[i] = append(server[i], perCall[i])
-			if i == 1 {
-				trips = append(trips, float64(requests(stats))/float64(n))
-			}
+func (m *refreshRounds) parallel(slice time.Duration) error {
+	signed := func(i int) error { return errors.Join(m.f.raw(i), m.sign(i)) }
+	var calls, perCall [3]float64
+	for i, op := range []func(int) error{m.f.raw, m.f.refresh, signed} {
+		if err := m.f.r.Reset(); err != nil {
+			return err
 		}
-		shares = append(shares, float64(calls[1])/float64(calls[0]))
-		signedShares = append(signedShares, float64(calls[1])/float64(calls[2]))
-		ratios = append(ratios, perCall[1]/perCall[0])
+		own, theirs, err := m.f.r.CPU()
+		if err != nil {
+			return err
+		}
+		n, took, err := rate(slice, op)
+		if err != nil {
+			return err
+		}
+		own2, theirs2, err := m.f.r.CPU()
+		if err != nil {
+			return err
+		}
+		stats, err := m.f.r.Commands()
+		if err != nil {
+			return err
+		}
+		calls[i], perCall[i] = float64(n)/took.Seconds(), stats["evalsha"].PerCall()
+		m.cpu[i][0] = append(m.cpu[i][0], (own2-own)/float64(n))
+		m.cpu[i][1] = append(m.cpu[i][1], (theirs2-theirs)/float64(n))
+		m.rates[i] = append(m.rates[i], calls[i])
+		m.server[i] = append(m.server[i], perCall[i])
+		if i == 1 {
+			m.trips = append(m.trips, float64(requests(stats))/float64(n))
+		}
 	}
-	res.RawRate, res.KitRate, res.Share = median(rates[0]), median(rates[1]), median(shares)
-	res.SignedRate, res.SignedShare = median(rates[2]), median(signedShares)
-	res.RawServer, res.KitServer, res.ServerRatio = median(server[0]), median(server[1]), median(ratios)
-	res.RawCPU = [2]float64{median(cpu[0][0]), median(cpu[0][1])}
-	res.KitCPU = [2]float64{median(cpu[1][0]), median(cpu[1][1])}
-	res.Trips = percentile(trips, 1)
+	m.shares = append(m.shares, calls[1]/calls[0])
+	m.signedShares = append(m.signedShares, calls[1]/calls[2])
+	m.serverRatios = append(m.serverRatios, perCall[1]/perCall[0])
 	return nil
+}
+
+func (m *refreshRounds) result(alg access.Algorithm) *Refresh {
+	return &Refresh{
+		Alg:     alg,
+		Trivial: latency(m.took[0]), Raw: latency(m.took[1]), Kit: latency(m.took[2]), Sign: latency(m.took[3]), Ratio: median(m.ratios),
+		RawRate: median(m.rates[0]), KitRate: median(m.rates[1]), Share: median(m.shares),
+		SignedRate: median(m.rates[2]), SignedShare: median(m.signedShares),
+		RawServer: median(m.server[0]), KitServer: median(m.server[1]), ServerRatio: median(m.serverRatios),
+		RawCPU: [2]float64{median(m.cpu[0][0]), median(m.cpu[0][1])},
+		KitCPU: [2]float64{median(m.cpu[1][0]), median(m.cpu[1][1])},
+		Trips:  percentile(m.trips, 1),
+	}
 }
 
 // rate lets 64 clients call for so long.

@@ -52,7 +52,7 @@ func MeasureAll(s Scale, progress func(string)) (*Results, error) {
 		step{"refresh without Redis", func() (err error) { r.Memory, r.Gin, err = MeasureLocalRefresh(s); return }},
 		step{"profile of every request", func() (err error) { r.HotProfile, err = ProfileHot(s); return }},
 		step{"Redis", func() error { return WithRedis(func(x *Redis) error { r.Version = x.Version(); return nil }) }})
-	for _, alg := range []access.Algorithm{access.EdDSA, access.HS256} {
+	for _, alg := range []access.Algorithm{access.EdDSA, access.ES256, access.HS256} {
 		steps = append(steps, step{"refresh, " + string(alg), func() error { return push(&r.Refreshes)(MeasureRefresh(alg, s)) }})
 	}
 	for _, kind := range Stampedes {
@@ -170,7 +170,7 @@ func (r *Results) Goals() []Goal {
 	for _, f := range r.Refreshes {
 		goals = append(goals,
 			limit("round trips of a refresh, "+string(f.Alg), f.Trips, 1, plain("%.2f")),
-			limit("median refresh, "+string(f.Alg)+", against a trivial script and one signature", f.Kit.P50/(f.Trivial.P50+f.Sign.P50), 1.5, ratio),
+			limit("median refresh, "+string(f.Alg)+", against a trivial script and one signature", f.Ratio, 1.5, ratio),
 			least("refreshes a second at 64 clients, "+string(f.Alg)+", against the raw script", f.Share, 0.6, ratio),
 			limit("the server's time for a refresh, "+string(f.Alg)+", against the raw script", f.ServerRatio, 2, ratio))
 	}
