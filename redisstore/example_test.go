@@ -39,7 +39,7 @@ func Example_sentinel() {
 		MasterName: "sessions", SentinelAddrs: sentinels,
 		ContextTimeoutEnabled: true, // or a stalled server holds goroutines for seconds
 		DialTimeout:           time.Second,
-		PoolSize:              50, // concurrent renewals, plus one for the feed
+		PoolSize:              50, // logins and pipelines under way, plus one for the feed
 		TLSConfig:             &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authorities},
 	})
 	defer client.Close()
