@@ -133,7 +133,7 @@ func (a *Auth) guard(next http.Handler, g guard) http.Handler {
 		if !known {
 			c, grant, err = a.authenticate(r)
 		}
-		if err == nil && grant == nil && (g.live || a.whenStale && a.sessions.FeedStale()) {
+		if err == nil && (grant == nil || grant.Shared) && (g.live || a.whenStale && a.sessions.FeedStale()) {
 			err = a.sessions.Live(r.Context(), c)
 		}
 		if err != nil && !g.pass(err) {

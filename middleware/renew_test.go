@@ -231,6 +231,32 @@ func TestARequestsOwnDeadlineSaysNothingOfItsSession(t *testing.T) {
 	})
 }
 
+// TestALiveRouteAsksForItself: what parallel requests share may be older than a
+// revocation elsewhere that this instance has not heard of.
+func TestALiveRouteAsksForItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newApp(t)
+		k := a.login("alice")
+		auth := newAuth(t, middleware.Config{Sessions: a.service(slow{a.store}), LoginPath: "/login"})
+		first := make(chan *http.Response)
+		for range 2 {
+			go func() { first <- serve(auth.RequireAuth(greet), k.request("GET", "/", expired)) }()
+		}
+		time.Sleep(time.Second + 100*time.Microsecond) // the answer is there, and shared
+		if err := a.sessions.RevokeAll(t.Context(), "alice", refresh.ReasonLogoutAll); err != nil {
+			t.Fatal(err)
+		}
+		if res := serve(auth.RequireLive(greet), k.request("GET", "/", expired)); res.StatusCode != 401 || len(res.Cookies()) > 0 {
+			t.Errorf("%d %v", res.StatusCode, res.Header)
+		}
+		<-first
+		<-first
+		if n := a.store.rotations.Load(); n != 1 {
+			t.Errorf("%d rotations: nothing was shared", n)
+		}
+	})
+}
+
 // TestWhatReliesOnNoCookiesHasNoOrigin: cross-origin defence is for requests
 // that a browser equips with cookies by itself.
 func TestWhatReliesOnNoCookiesHasNoOrigin(t *testing.T) {

@@ -6,11 +6,11 @@
 //	store, err := redisstore.New(redisstore.Config{Client: client})
 //	sessions, err := refresh.New(refresh.Config{Access: tokens, Store: store})
 //
-// Each operation is one script, one key and one round trip, which those that
-// are due at the same time share. All families of a
-// subject are in one hash, whose name is a keyed hash of the subject; what it
-// holds makes no token. Scripts may be executed twice, as clients do when a
-// reply is lost, to the effect and with the answer of once.
+// Each operation is one script on one key; those that are due at the same time
+// share their round trips. All families of a subject are in one hash, whose
+// name is a keyed hash of the subject; what it holds makes no token. Scripts
+// may be executed twice, as clients do when a reply is lost, to the effect and
+// with the answer of once.
 //
 // Revocations are also appended to a stream that every instance follows. It is
 // trimmed by time alone, and read again from before the gap after every

@@ -31,6 +31,7 @@ type crowd struct {
 	stop       chan struct{}
 	wg         sync.WaitGroup
 	renewed    atomic.Int64
+	renewals   [64]atomic.Int64 // of each user
 	retried    atomic.Int64
 	signedOut  atomic.Int64
 	mu         sync.Mutex
@@ -71,8 +72,9 @@ func (c *crowd) retry(r *rand.Rand, f func(*refresh.Service) error) error {
 	}
 }
 
-func (c *crowd) start(users int) {
-	for i := range users {
+// start lets all users begin.
+func (c *crowd) start() {
+	for i := range c.renewals {
 		c.wg.Go(func() { c.user(i, rand.New(rand.NewPCG(uint64(i), 7))) })
 	}
 }
@@ -115,6 +117,7 @@ func (c *crowd) user(i int, r *rand.Rand) {
 			})
 			if err == nil {
 				c.renewed.Add(1)
+				c.renewals[i].Add(1)
 				if r.IntN(4) > 0 { // or the response was lost
 					g = next
 				}
@@ -169,6 +172,23 @@ func (c *crowd) progress(t testing.TB, n int64) {
 	redistest.Await(t, 60*time.Second, "sessions are renewed again", func() bool { return c.renewed.Load() >= want })
 }
 
+// everybody waits until each user has renewed a session once more.
+func (c *crowd) everybody(t testing.TB, within time.Duration) {
+	t.Helper()
+	var before [len(c.renewals)]int64
+	for i := range before {
+		before[i] = c.renewals[i].Load()
+	}
+	redistest.Await(t, within, "everybody's sessions are renewed again", func() bool {
+		for i := range before {
+			if c.renewals[i].Load() == before[i] {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // TestSentinelFailover kills the primary under load, again and again.
 func TestSentinelFailover(t *testing.T) {
 	sentinel := redistest.StartSentinel(t, 2, 3)
@@ -177,7 +197,7 @@ func TestSentinelFailover(t *testing.T) {
 			MasterName: sentinel.MasterName, SentinelAddrs: sentinel.Addrs, ContextTimeoutEnabled: true,
 		})))
 	})
-	c.start(64)
+	c.start()
 	for range *failovers {
 		c.progress(t, 1000)
 		sentinel.Failover()
@@ -196,9 +216,9 @@ func closing(t testing.TB, c redis.UniversalClient) redis.UniversalClient {
 func TestClusterUnderLoad(t *testing.T) {
 	cluster := redistest.StartCluster(t, 3, 1)
 	c := newCrowd(t, 2, func() *redisstore.Store {
-		return newStore(t, closing(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs(), ContextTimeoutEnabled: true})))
+		return newStore(t, closing(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs(), ContextTimeoutEnabled: true, ReadTimeout: time.Second})))
 	})
-	c.start(64)
+	c.start()
 	c.progress(t, 2000)
 	began := time.Now()
 	done := func(what string) {
@@ -221,15 +241,24 @@ func TestClusterUnderLoad(t *testing.T) {
 	}
 
 	done("scripts flushed")
-	p[2].Kill()
-	redistest.Await(t, 30*time.Second, "a replica is promoted", func() bool { return len(cluster.Primaries()) == 3 })
-	done("replica promoted")
-	c.progress(t, 2000)
-	done("sessions renewed again")
-	p[2].Restart()
-	cluster.AwaitReady()
-	done("cluster whole again")
-	c.progress(t, 1000)
+	// A process that dies closes its connections, one that stops does not.
+	for i, away := range []struct {
+		how        string
+		begin, end func(*redistest.Server)
+	}{
+		{"dead", (*redistest.Server).Kill, (*redistest.Server).Restart},
+		{"stopped", (*redistest.Server).Pause, (*redistest.Server).Resume},
+	} {
+		away.begin(p[i])
+		redistest.Await(t, 30*time.Second, "a replica is promoted", func() bool { return len(cluster.Primaries()) == len(p) })
+		done("replica promoted, the primary is " + away.how)
+		c.everybody(t, 20*time.Second)
+		done("everybody's sessions are renewed again")
+		away.end(p[i])
+		cluster.AwaitReady()
+		done("cluster whole again")
+		c.progress(t, 1000)
+	}
 	c.end(t)
 }
 

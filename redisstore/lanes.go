@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -11,13 +12,13 @@ import (
 
 // Scripts travel to their server in a lane. A call that finds the lane empty
 // goes by itself and at once; those that come while it is under way go
-// together when it is back, in one pipeline. So an idle server is never waited
-// for, and a busy one gets a few large messages in place of many small ones,
-// each of which costs both sides more than the script in it.
+// together when it is back, or when patience is out, in one pipeline. A busy
+// server so gets a few large messages in place of many small ones, each of
+// which costs both sides more than the script in it. The price is paid where
+// the server is far away: who meets another on the way waits for up to patience.
 //
-// A lane only saves work. A call that comes back without an answer is made
-// again in the ordinary way, which knows about redirections, servers that have
-// not heard of a script, and when to try once more.
+// Calls that a server does not know the script of, after a restart or a
+// failover, are made again one by one, with its text.
 type lane struct {
 	mu      sync.Mutex
 	trips   int // under way; more than one only where patience ran out
@@ -31,13 +32,12 @@ const (
 	maxLoad = 128
 	// patience is how long calls wait for those ahead. Behind one that has a
 	// long way to go, or is stuck, the next trip then begins all the same.
-	patience = 2 * time.Millisecond
+	patience = 500 * time.Microsecond
 )
 
 // A call is one execution of a script on the server that has its key.
 type call struct {
-	ctx    context.Context // of its caller
-	node   *redis.Client
+	ctx    context.Context // of its caller, with a deadline
 	script *redis.Script
 	keys   []string
 	args   []any
@@ -50,11 +50,11 @@ type call struct {
 // send makes one call.
 func (s *Store) send(ctx context.Context, script *redis.Script, key string, args []any) (any, error) {
 	c := &call{ctx: ctx, script: script, keys: []string{key}, args: args}
-	var err error
-	if c.node, err = s.master(ctx, key); err != nil || c.node == nil {
+	node, err := s.master(ctx, key)
+	if err != nil || node == nil {
 		return s.alone(c)
 	}
-	l := s.laneTo(c.node)
+	l := s.laneTo(node.Options().Addr)
 	if l.enter(c) {
 		defer func() {
 			if load := l.next(); load != nil {
@@ -68,20 +68,22 @@ func (s *Store) send(ctx context.Context, script *redis.Script, key string, args
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if c.err != nil {
+	if c.err == errNoTrip || redis.HasErrorPrefix(c.err, "NOSCRIPT") {
 		return s.alone(c)
 	}
-	return c.reply, nil
+	return c.reply, c.err
 }
 
-// alone makes a call in the ordinary way.
+// errNoTrip: the trip ended before it had an answer for the call.
+var errNoTrip = errors.New("redisstore: no answer from the pipeline")
+
+// alone makes a call by itself: by the script's hash, and by its text if need be.
 func (s *Store) alone(c *call) (any, error) {
 	return c.script.Run(c.ctx, s.client, c.keys, c.args...).Result()
 }
 
-// laneTo returns the lane to a server, of which there is one for each address.
-func (s *Store) laneTo(node *redis.Client) *lane {
-	addr := node.Options().Addr
+// laneTo returns the lane to the server of an address.
+func (s *Store) laneTo(addr string) *lane {
 	known, ok := s.lanes.Load(addr)
 	if !ok {
 		l := new(lane)
@@ -148,17 +150,33 @@ func (s *Store) carry(l *lane, load []*call) {
 	}
 }
 
-// trip makes calls together and lets each have its answer. It has a time limit
-// of its own, so as not to end with one of its callers.
+// trip makes calls together and lets each have its answer. It lasts as long as
+// the most patient of its callers. A client's hooks may panic; the program must
+// not end for it, where no caller can recover.
 func (s *Store) trip(load []*call) {
 	// Whoever gave up meanwhile neither wants it done nor listens.
 	load = slices.DeleteFunc(load, func(c *call) bool { return c.ctx.Err() != nil })
 	if len(load) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(load[0].ctx), s.timeout)
+	var latest time.Time
+	for _, c := range load {
+		c.err = errNoTrip
+		if end, _ := c.ctx.Deadline(); end.After(latest) {
+			latest = end
+		}
+	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(load[0].ctx), latest)
 	defer cancel()
-	pipe := load[0].node.Pipeline()
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.ErrorContext(ctx, "redisstore: a hook of the client panicked", "calls", len(load))
+		}
+		for _, c := range load {
+			close(c.back)
+		}
+	}()
+	pipe := s.client.Pipeline()
 	cmds := make([]*redis.Cmd, len(load))
 	for i, c := range load {
 		cmds[i] = c.script.EvalSha(ctx, pipe, c.keys, c.args...)
@@ -166,6 +184,5 @@ func (s *Store) trip(load []*call) {
 	pipe.Exec(ctx) // its error is that of a command
 	for i, c := range load {
 		c.reply, c.err = cmds[i].Result()
-		close(c.back)
 	}
 }

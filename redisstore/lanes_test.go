@@ -24,6 +24,7 @@ import (
 type traveller struct {
 	hold    func(trip int) bool
 	release chan struct{}
+	panics  bool // where several travel
 
 	trips   atomic.Int64
 	calls   atomic.Int64
@@ -69,7 +70,11 @@ func (v *traveller) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 func (v *traveller) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		if strings.HasPrefix(cmds[0].Name(), "eval") {
-			if err := v.leaves(ctx, len(cmds)); err != nil {
+			err := v.leaves(ctx, len(cmds))
+			if v.panics {
+				panic("a hook's mistake")
+			}
+			if err != nil {
 				for _, cmd := range cmds {
 					cmd.SetErr(err)
 				}
@@ -191,6 +196,25 @@ func TestScriptsForgottenOnTheWay(t *testing.T) {
 	server.Must("SCRIPT", "FLUSH")
 	renewAll(t, s, grants[1:])
 	server.Must("SCRIPT", "FLUSH")
+	close(v.release)
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAPanicOnTheWayIsNotTheEnd: a hook of the app's client that panics must
+// not end the program where nobody can recover.
+func TestAPanicOnTheWayIsNotTheEnd(t *testing.T) {
+	v := &traveller{hold: func(trip int) bool { return trip == 1 }, panics: true}
+	c := newClient(t, redistest.Start(t).Addr)
+	s, grants := sessions(t, c, 100)
+	v.watch(c)
+	first := make(chan error, 1)
+	go func() { _, err := s.Refresh(t.Context(), grants[0].RefreshToken, device); first <- err }()
+	redistest.Await(t, 10*time.Second, "the first is under way", func() bool { return v.trips.Load() == 1 })
+	for range 3 {
+		renewAll(t, s, grants[1:]) // each by itself
+	}
 	close(v.release)
 	if err := <-first; err != nil {
 		t.Error(err)
@@ -352,7 +376,7 @@ func TestACrowdWithFaults(t *testing.T) {
 		}
 		return redistest.Pass
 	})
-	c.start(64)
+	c.start()
 	c.progress(t, 5000)
 	proxy.SetPlan(nil)
 	c.end(t)

@@ -107,15 +107,17 @@ func bounded[T any](ctx context.Context, honoured bool, f func(context.Context) 
 // passing reports whether an error is one that a failover, a migrating slot or
 // a starting server gives, and that is gone a moment later.
 func (s *Store) passing(ctx context.Context, err error) bool {
+	var op *net.OpError
+	dial := errors.As(err, &op) && op.Op == "dial"
+	if c, ok := s.client.(*redis.ClusterClient); ok && (dial || errors.Is(ctx.Err(), context.DeadlineExceeded)) {
+		// go-redis does not look for a new topology because a node is dead, or
+		// has stopped to answer.
+		c.ReloadState(ctx)
+	}
 	if ctx.Err() != nil {
 		return false
 	}
-	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "dial" {
-		// go-redis does not look for a new topology because a node is dead.
-		if c, ok := s.client.(*redis.ClusterClient); ok {
-			c.ReloadState(ctx)
-		}
+	if dial {
 		return true
 	}
 	for _, prefix := range [...]string{"TRYAGAIN", "MOVED", "ASK", "CLUSTERDOWN", "LOADING", "READONLY", "NOREPLICAS", "MASTERDOWN"} {

@@ -19,6 +19,10 @@ type Grant struct {
 	Claims *access.Claims
 	// Outcome is how the refresh token was answered: Rotated at login.
 	Outcome Outcome
+	// Shared: equal requests that came at the same time have this grant too.
+	// The store may have been asked a few milliseconds before the last of them
+	// came.
+	Shared bool
 	// IssuedAt is when the tokens were made.
 	IssuedAt time.Time
 	// RefreshExpiresAt is when the refresh token dies if it is not used.
@@ -229,8 +233,8 @@ func (s *Service) Refresh(ctx context.Context, refreshToken string, c Client) (*
 	if first {
 		defer s.flights.land(p, f)
 		f.grant, f.err = s.refreshFor(ctx, &tok, subject, p.fingerprint, c)
-		if f.err == nil && f.hold() {
-			f.grant, f.err = s.stillAlive(f.grant)
+		if f.err == nil && f.grant.Outcome == Rotated && f.hold() && s.revoked.has(f.grant.Claims.SessionID) {
+			f.grant, f.err = s.refreshFor(ctx, &tok, subject, p.fingerprint, c) // revoked meanwhile
 		}
 		return f.grant, f.err
 	}
@@ -246,15 +250,6 @@ func (s *Service) Refresh(ctx context.Context, refreshToken string, c Client) (*
 		s.flights.forget(p, f) // let the next try have a chance of its own
 		return nil, fmt.Errorf("%w: no answer within %v", ErrUnavailable, s.timeout)
 	}
-}
-
-// stillAlive returns a grant that was held, unless the session was revoked
-// meanwhile.
-func (s *Service) stillAlive(g *Grant) (*Grant, error) {
-	if s.revoked.has(g.Claims.SessionID) {
-		return nil, &RefusedError{Err: ErrRevoked, SessionID: g.Claims.SessionID, Subject: g.Claims.Subject}
-	}
-	return g, nil
 }
 
 // refreshFor does the work of all equal calls, so the end of one caller's
