@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -219,8 +220,11 @@ type refreshRounds struct {
 	serverRatios                []float64
 }
 
-// sequential calls one after the other, all kinds in turn.
+// sequential calls one after the other, all kinds in turn, on one core. On two
+// the scheduler wakes a second thread with every reply, which finds nothing to
+// do and keeps the server, or who has the reply, from its core meanwhile.
 func (m *refreshRounds) sequential(calls int) error {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	var took [4][]float64
 	for n := range calls {
 		for i, op := range []func(int) error{m.f.trivial, m.f.raw, m.f.refresh, m.sign} {
