@@ -59,15 +59,14 @@ const (
 	maxBoarding = 5 * time.Millisecond
 )
 
-// hold keeps a flight whose rotation is done open while others keep coming
-// aboard, and reports whether there was anybody: a page asks for many things at
-// once, all these requests find their access token expired, and a store that is
-// close has answered the first before the last is here. Whoever comes now gets
-// what the same request would have got a moment sooner; the successor has not
-// been handed out here. If another instance has, and it was used there in these
-// milliseconds, the store would have taken the request for reuse; that is then
-// noticed when the token is presented next. A flight that nobody shares is not
-// held.
+// hold keeps a flight whose work is done open while others keep coming aboard,
+// and reports whether there was anybody: a page asks for many things at once,
+// all these requests find their access token expired, and a store that is close
+// has answered the first before the last is here. Whoever comes now gets what
+// the same request would have got a moment sooner. If the successor was used
+// elsewhere in these milliseconds, the store would have taken the request for
+// reuse; that is then noticed when the token is presented next. A flight that
+// nobody shares is not held.
 func (f *flight) hold() (held bool) {
 	for began, aboard := time.Now(), int32(0); f.aboard.Load() > aboard && time.Since(began) < maxBoarding; held = true {
 		aboard = f.aboard.Load()

@@ -77,6 +77,33 @@ func TestABurstAsksTheStoreOnce(t *testing.T) {
 	})
 }
 
+// TestTheRestOfABurst: who was alone when the store answered had the successor
+// at once; the others share one replay, but not of a generation that is about
+// to settle.
+func TestTheRestOfABurst(t *testing.T) {
+	for _, tt := range []struct {
+		later       time.Duration
+		least, most int64
+	}{{time.Millisecond, 2, 2}, {50 * time.Second, 15, 61}} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBurst(t, 25*time.Microsecond)
+			b.request(1)
+			b.all.Wait()
+			time.Sleep(tt.later)
+			b.request(60)
+			b.all.Wait()
+			for i, g := range b.grants {
+				if b.errs[i] != nil || g.RefreshToken != b.grants[0].RefreshToken {
+					t.Fatalf("%v, %+v", b.errs[i], g)
+				}
+			}
+			if n := b.store.rotations.Load(); n < tt.least || n > tt.most {
+				t.Errorf("%v later: the store was asked %d times", tt.later, n)
+			}
+		})
+	}
+}
+
 // TestWhoeverIsAloneWaitsForNobody: neither the only request of a session, nor
 // those of different sessions, are kept for others to join them.
 func TestWhoeverIsAloneWaitsForNobody(t *testing.T) {

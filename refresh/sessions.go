@@ -29,6 +29,8 @@ type Grant struct {
 	RefreshExpiresAt time.Time
 	// Remember is false for a login that ends with the browser session.
 	Remember bool
+
+	rotatedAt time.Time // when the generation became the current one
 }
 
 // ExpiresIn is the remaining lifetime of the access token in whole seconds,
@@ -233,7 +235,7 @@ func (s *Service) Refresh(ctx context.Context, refreshToken string, c Client) (*
 	if first {
 		defer s.flights.land(p, f)
 		f.grant, f.err = s.refreshFor(ctx, &tok, subject, p.fingerprint, c)
-		if f.err == nil && f.grant.Outcome == Rotated && f.hold() && s.revoked.has(f.grant.Claims.SessionID) {
+		if f.err == nil && s.young(f.grant) && f.hold() && s.revoked.has(f.grant.Claims.SessionID) {
 			f.grant, f.err = s.refreshFor(ctx, &tok, subject, p.fingerprint, c) // revoked meanwhile
 		}
 		return f.grant, f.err
@@ -250,6 +252,13 @@ func (s *Service) Refresh(ctx context.Context, refreshToken string, c Client) (*
 		s.flights.forget(p, f) // let the next try have a chance of its own
 		return nil, fmt.Errorf("%w: no answer within %v", ErrUnavailable, s.timeout)
 	}
+}
+
+// young reports whether the generation that a grant brings is too young to
+// settle before the grant is handed out, even by a clock that is ahead: its
+// predecessor can be replayed until then.
+func (s *Service) young(g *Grant) bool {
+	return g.Outcome == Rotated || g.Outcome == Replayed && s.access.Now().Sub(g.rotatedAt) < s.settle/4
 }
 
 // refreshFor does the work of all equal calls, so the end of one caller's
@@ -380,7 +389,7 @@ func (s *Service) grant(f *Family, sessionID string, tok *token, a Authority, o 
 	}
 	return &Grant{
 		AccessToken: accessToken, RefreshToken: refreshToken, Claims: claims, Outcome: o,
-		IssuedAt: now, RefreshExpiresAt: f.ExpiresAt(), Remember: f.Remember,
+		IssuedAt: now, RefreshExpiresAt: f.ExpiresAt(), Remember: f.Remember, rotatedAt: f.RotatedAt,
 	}, nil
 }
 
