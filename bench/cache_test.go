@@ -13,6 +13,7 @@ import (
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // What a cache of verified tokens is known to get wrong, tried through the
@@ -128,7 +129,7 @@ func TestRevokedBetweenLookups(t *testing.T) {
 			t.Fatalf("a good token: %d", code)
 		}
 	}
-	if err := k.Sessions.Revoke(context.Background(), "alice", alice.Claims.SessionID, refresh.ReasonLogout); err != nil {
+	if err := k.Sessions.Revoke(context.Background(), "alice", alice.Claims.SessionID, family.ReasonLogout); err != nil {
 		t.Fatal(err)
 	}
 	if code, _ := status(k, alice.AccessToken); code != http.StatusUnauthorized {

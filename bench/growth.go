@@ -13,6 +13,7 @@ import (
 
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // A Growth is what a rotation costs at one size.
@@ -25,7 +26,7 @@ type Growth struct {
 // A population is families by number: everything about them follows from it,
 // so that a million need no memory here.
 type population struct {
-	store   refresh.Store
+	store   family.Store
 	now     time.Time
 	subject func(i int) int
 	gen     map[int]uint32 // of those that were rotated
@@ -39,17 +40,17 @@ func hashOf(parts ...uint64) [32]byte {
 	return sha256.Sum256(b)
 }
 
-func (p *population) subjectKey(i int) refresh.SubjectKey {
+func (p *population) subjectKey(i int) family.Subject {
 	h := hashOf(1, uint64(p.subject(i)))
-	return refresh.SubjectKey(h[:16])
+	return family.Subject(h[:16])
 }
 
-func familyID(i int) refresh.FamilyID {
+func familyID(i int) family.ID {
 	h := hashOf(2, uint64(i))
-	return refresh.FamilyID(h[:16])
+	return family.ID(h[:16])
 }
 
-func fingerprintOf(i int) (f refresh.Fingerprint) {
+func fingerprintOf(i int) (f family.Fingerprint) {
 	h := hashOf(4, uint64(i))
 	for c := range f {
 		copy(f[c][:], h[6*c:])
@@ -57,13 +58,13 @@ func fingerprintOf(i int) (f refresh.Fingerprint) {
 	return f
 }
 
-var label = refresh.Device{UserAgent: "Firefox on Linux", IP: "203.0.113.7"}
+var label = family.Device{UserAgent: "Firefox on Linux", IP: "203.0.113.7"}
 
 // start keeps family i.
 func (p *population) start(i int) error {
 	h := hashOf(5, uint64(i))
-	_, err := p.store.Start(context.Background(), refresh.StartRequest{Now: p.now, Family: refresh.Family{
-		Subject: p.subjectKey(i), ID: familyID(i), Current: hashOf(3, uint64(i), 0), Attempt: refresh.Attempt(h[:6]),
+	_, err := p.store.Start(context.Background(), family.StartRequest{Now: p.now, Record: family.Record{
+		Subject: p.subjectKey(i), ID: familyID(i), Current: hashOf(3, uint64(i), 0), Attempt: family.Attempt(h[:6]),
 		CreatedAt: p.now, RotatedAt: p.now, AuthTime: p.now.Truncate(time.Second), Idle: 14 * 24 * time.Hour, AbsoluteExpiry: p.now.Add(30 * 24 * time.Hour),
 		Remember: true, ACR: "urn:example:gold", AMR: []string{"pwd", "otp"}, Fingerprint: fingerprintOf(i), Device: label,
 	}})
@@ -74,12 +75,12 @@ func (p *population) start(i int) error {
 func (p *population) rotate(i int) error {
 	g := p.gen[i]
 	h := hashOf(6, uint64(i), uint64(g))
-	v, err := p.store.Rotate(context.Background(), refresh.Presentation{
+	v, err := p.store.Rotate(context.Background(), family.RotateRequest{
 		Subject: p.subjectKey(i), Family: familyID(i), Generation: g, Hash: hashOf(3, uint64(i), uint64(g)), Successor: hashOf(3, uint64(i), uint64(g+1)),
-		Attempt: refresh.Attempt(h[:6]), Fingerprint: fingerprintOf(i), Device: label,
-		Rules: refresh.Rules{Enforced: refresh.UserAgent | refresh.DeviceID}, Now: p.now,
+		Attempt: family.Attempt(h[:6]), Fingerprint: fingerprintOf(i), Device: label,
+		Policy: family.Policy{Enforced: family.UserAgent | family.DeviceID}, Now: p.now,
 	})
-	if err == nil && v.Outcome != refresh.Rotated {
+	if err == nil && v.Outcome != family.Rotated {
 		err = fmt.Errorf("bench: a rotation came to %v", v.Outcome)
 	}
 	p.gen[i]++
@@ -113,7 +114,7 @@ func MeasureFamilies(s Scale) (inRedis, inMemory []Growth, err error) {
 	if err != nil && !errors.Is(err, ErrNoRedis) {
 		return nil, nil, err
 	}
-	m, err := refresh.NewMemoryStore(refresh.MemoryConfig{MaxFamilies: 2 * slices.Max(s.Families)})
+	m, err := family.NewMemoryStore(family.MemoryConfig{MaxFamilies: 2 * slices.Max(s.Families)})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -257,7 +258,7 @@ func hear(kits []*Kit) (float64, error) {
 		}
 	}
 	start := time.Now()
-	if err := kits[0].Sessions.Revoke(ctx, "revoked", g.Claims.SessionID, refresh.ReasonLogout); err != nil {
+	if err := kits[0].Sessions.Revoke(ctx, "revoked", g.Claims.SessionID, family.ReasonLogout); err != nil {
 		return 0, err
 	}
 	for _, k := range kits {

@@ -21,6 +21,7 @@ import (
 	"github.com/sessionkit/sessionkit/cookie"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // Algorithms are those measured: all that the kit offers by default.
@@ -89,7 +90,7 @@ func NewEnv(alg access.Algorithm) (*Env, error) {
 // NewKit returns an instance. entries bounds its cache of verified tokens, as
 // access.Config.CacheEntries does; now is its clock, nil the real one. The
 // caller closes Sessions.
-func (e *Env) NewKit(store refresh.Store, entries int, now func() time.Time) (*Kit, error) {
+func (e *Env) NewKit(store family.Store, entries int, now func() time.Time) (*Kit, error) {
 	k := &Kit{Alg: e.Alg, Private: e.Private, Public: e.Private}
 	if s, ok := e.Private.(crypto.Signer); ok {
 		k.Public = s.Public()
@@ -99,7 +100,7 @@ func (e *Env) NewKit(store refresh.Store, entries int, now func() time.Time) (*K
 		return nil, err
 	}
 	if store == nil {
-		if store, err = refresh.NewMemoryStore(refresh.MemoryConfig{MaxFamilies: 2_000_000}); err != nil {
+		if store, err = family.NewMemoryStore(family.MemoryConfig{MaxFamilies: 2_000_000}); err != nil {
 			return nil, err
 		}
 	}
@@ -114,7 +115,7 @@ func (e *Env) NewKit(store refresh.Store, entries int, now func() time.Time) (*K
 func claims(i int) access.Claims {
 	now := time.Now()
 	return access.Claims{
-		Subject: fmt.Sprintf("user-%010d", i), SessionID: refresh.FamilyID(random(16)).String(), Generation: 7,
+		Subject: fmt.Sprintf("user-%010d", i), SessionID: family.ID(random(16)).String(), Generation: 7,
 		IssuedAt: now, AuthTime: now.Add(-time.Hour), SessionExpiresAt: now.Add(720 * time.Hour),
 		Roles: []string{"admin", "billing", "support"},
 	}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // What a refresh is compared with: the cheapest script, and one that reads and
@@ -170,7 +171,7 @@ func (f *fleet) refreshOn(k *Kit, i int) error {
 	if err != nil {
 		return err
 	}
-	if g.Outcome != refresh.Rotated {
+	if g.Outcome != family.Rotated {
 		return fmt.Errorf("bench: a refresh came to %v", g.Outcome)
 	}
 	f.next[i] = g.RefreshToken

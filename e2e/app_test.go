@@ -15,6 +15,7 @@ import (
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // newApp is a small app for what the demo leaves out, behind a stage. Its
@@ -33,7 +34,7 @@ func newApp(t *testing.T, clear []string, cfg middleware.Config) *stage {
 	check(err)
 	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: ring, Lifetime: 2 * time.Second})
 	check(err)
-	store, err := refresh.NewMemoryStore(refresh.MemoryConfig{})
+	store, err := family.NewMemoryStore(family.MemoryConfig{})
 	check(err)
 	sessions, err := refresh.New(refresh.Config{Access: tokens, Store: store, ClearSiteData: clear})
 	check(err)

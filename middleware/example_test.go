@@ -11,6 +11,7 @@ import (
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // exampleAuth is the kit as an app sets it up, with alice as administrator.
@@ -21,7 +22,7 @@ func exampleAuth() (*middleware.Auth, *refresh.Service) {
 	check(err)
 	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: ring})
 	check(err)
-	store, err := refresh.NewMemoryStore(refresh.MemoryConfig{})
+	store, err := family.NewMemoryStore(family.MemoryConfig{})
 	check(err)
 	sessions, err := refresh.New(refresh.Config{Access: tokens, Store: store, Claims: func(_ context.Context, subject string) (refresh.Authority, error) {
 		if subject == "alice" {
@@ -161,7 +162,7 @@ func ExampleAuth_Watch() {
 		fmt.Fprint(w, "data: hello\n\n")
 
 		// Meanwhile, the user's password is changed on another device.
-		check(sessions.RevokeAll(context.Background(), "alice", refresh.ReasonPassword))
+		check(sessions.RevokeAll(context.Background(), "alice", family.ReasonPassword))
 
 		<-ctx.Done()
 		fmt.Println("the stream ends:", context.Cause(ctx))

@@ -21,32 +21,33 @@ import (
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // counting is a store that counts its calls and can be away.
 type counting struct {
-	refresh.Store
+	family.Store
 	calls     atomic.Int64
 	rotations atomic.Int64
 	away      atomic.Bool
 }
 
-func (c *counting) Rotate(ctx context.Context, p refresh.Presentation) (refresh.Verdict, error) {
+func (c *counting) Rotate(ctx context.Context, p family.RotateRequest) (family.Verdict, error) {
 	c.calls.Add(1)
 	if c.away.Load() {
-		return refresh.Verdict{}, refresh.ErrUnavailable
+		return family.Verdict{}, refresh.ErrUnavailable
 	}
 	v, err := c.Store.Rotate(ctx, p)
-	if v.Outcome == refresh.Rotated {
+	if v.Outcome == family.Rotated {
 		c.rotations.Add(1)
 	}
 	return v, err
 }
 
-func (c *counting) Find(ctx context.Context, s refresh.SubjectKey, id refresh.FamilyID, now time.Time) (refresh.Family, error) {
+func (c *counting) Find(ctx context.Context, s family.Subject, id family.ID, now time.Time) (family.Record, error) {
 	c.calls.Add(1)
 	if c.away.Load() {
-		return refresh.Family{}, refresh.ErrUnavailable
+		return family.Record{}, refresh.ErrUnavailable
 	}
 	return c.Store.Find(ctx, s, id, now)
 }
@@ -92,7 +93,7 @@ func newApp(t testing.TB, change ...func(*middleware.Config)) *app {
 	check()
 	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: a.ring})
 	check()
-	memory, err := refresh.NewMemoryStore(refresh.MemoryConfig{})
+	memory, err := family.NewMemoryStore(family.MemoryConfig{})
 	check()
 	a.store = &counting{Store: memory}
 	a.sessions, err = refresh.New(refresh.Config{Access: tokens, Store: a.store, Events: a.rec, Claims: func(_ context.Context, subject string) (refresh.Authority, error) {
@@ -538,7 +539,7 @@ func TestLateResponsesWriteNoCookies(t *testing.T) {
 			a.store.away.Store(true)
 		}, 0},
 		{"revoked meanwhile", func(a *app, r *http.Request) {
-			if err := a.sessions.RevokeAll(context.Background(), "alice", refresh.ReasonLogoutAll); err != nil {
+			if err := a.sessions.RevokeAll(context.Background(), "alice", family.ReasonLogoutAll); err != nil {
 				a.t.Error(err)
 			}
 		}, 0},
@@ -783,7 +784,7 @@ func TestLive(t *testing.T) {
 		}
 	}
 	// Another instance, without a feed, revokes: this one does not know.
-	id, _ := refresh.ParseFamilyID(k.grant.Claims.SessionID)
+	id, _ := family.ParseID(k.grant.Claims.SessionID)
 	revokeElsewhere(t, a, id)
 	if res := serve(a.RequireAuth(greet), k.request("GET", "/", "access")); res.StatusCode != 200 {
 		t.Errorf("stateless: %d", res.StatusCode)
@@ -805,7 +806,7 @@ func newAuth(t testing.TB, cfg middleware.Config) *middleware.Auth {
 }
 
 // revokeElsewhere revokes through a second service on the same store.
-func revokeElsewhere(t testing.TB, a *app, _ refresh.FamilyID) {
+func revokeElsewhere(t testing.TB, a *app, _ family.ID) {
 	t.Helper()
 	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: a.ring})
 	if err != nil {
@@ -816,15 +817,15 @@ func revokeElsewhere(t testing.TB, a *app, _ refresh.FamilyID) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	if err := other.RevokeAll(t.Context(), "alice", refresh.ReasonLogoutAll); err != nil {
+	if err := other.RevokeAll(t.Context(), "alice", family.ReasonLogoutAll); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // deaf is a store whose feed never says anything.
-type deaf struct{ refresh.Store }
+type deaf struct{ family.Store }
 
-func (deaf) Follow(ctx context.Context, _ time.Duration, _ refresh.FeedHandler) error {
+func (deaf) Follow(ctx context.Context, _ time.Duration, _ family.FeedHandler) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
@@ -911,7 +912,7 @@ func Example() {
 	keys, _ := access.GenerateKeys(access.EdDSA)
 	ring, _ := access.NewKeyRing(keys)
 	tokens, _ := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: ring})
-	store, _ := refresh.NewMemoryStore(refresh.MemoryConfig{})
+	store, _ := family.NewMemoryStore(family.MemoryConfig{})
 	sessions, err := refresh.New(refresh.Config{Access: tokens, Store: store})
 	if err != nil {
 		panic(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // issue makes an access token of k's session: at another time, for another
@@ -47,7 +48,7 @@ func (a *app) replaceKeys(secrets bool) {
 }
 
 // service is another instance on the same keys, and on the given store.
-func (a *app) service(store refresh.Store) *refresh.Service {
+func (a *app) service(store family.Store) *refresh.Service {
 	a.t.Helper()
 	issuer, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: a.ring})
 	if err != nil {
@@ -108,7 +109,7 @@ func TestTheRefreshCookieDecidesAlone(t *testing.T) {
 		{"not yet valid", func(a *app, k tokens) string { return a.issue(k, time.Now().Add(time.Hour), "app", a.ring) }, true},
 		{"of a session that was revoked", func(a *app, _ tokens) string {
 			dead := a.login("mallory")
-			if err := a.sessions.RevokeAll(t.Context(), "mallory", refresh.ReasonReuse); err != nil {
+			if err := a.sessions.RevokeAll(t.Context(), "mallory", family.ReasonReuse); err != nil {
 				t.Fatal(err)
 			}
 			return dead.cookies["access"]
@@ -189,14 +190,14 @@ func TestRefusalsTouchNoCookies(t *testing.T) {
 }
 
 // slow is a store that takes its time to rotate.
-type slow struct{ refresh.Store }
+type slow struct{ family.Store }
 
-func (s slow) Rotate(ctx context.Context, p refresh.Presentation) (refresh.Verdict, error) {
+func (s slow) Rotate(ctx context.Context, p family.RotateRequest) (family.Verdict, error) {
 	select {
 	case <-time.After(time.Second):
 		return s.Store.Rotate(ctx, p)
 	case <-ctx.Done():
-		return refresh.Verdict{}, fmt.Errorf("%w: %w", refresh.ErrUnavailable, ctx.Err())
+		return family.Verdict{}, fmt.Errorf("%w: %w", refresh.ErrUnavailable, ctx.Err())
 	}
 }
 
@@ -243,7 +244,7 @@ func TestALiveRouteAsksForItself(t *testing.T) {
 			go func() { first <- serve(auth.RequireAuth(greet), k.request("GET", "/", expired)) }()
 		}
 		time.Sleep(time.Second + 100*time.Microsecond) // the answer is there, and shared
-		if err := a.sessions.RevokeAll(t.Context(), "alice", refresh.ReasonLogoutAll); err != nil {
+		if err := a.sessions.RevokeAll(t.Context(), "alice", family.ReasonLogoutAll); err != nil {
 			t.Fatal(err)
 		}
 		if res := serve(auth.RequireLive(greet), k.request("GET", "/", expired)); res.StatusCode != 401 || len(res.Cookies()) > 0 {
@@ -300,7 +301,7 @@ func TestOptionalAuthAsksTheStoreToo(t *testing.T) {
 		t.Errorf("the store is away: %d", res.StatusCode)
 	}
 	a.store.away.Store(false)
-	revokeElsewhere(t, a, refresh.FamilyID{})
+	revokeElsewhere(t, a, family.ID{})
 	if res := serve(optional, k.request("GET", "/", "access")); res.StatusCode != 200 || text(res) != "nobody" {
 		t.Errorf("revoked: %d", res.StatusCode)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // TestAStreamEndsWithItsSession over a real connection: events arrive, the
@@ -72,7 +73,7 @@ func TestWatch(t *testing.T) {
 		after time.Duration
 	}{
 		{"the session is revoked", func(a *app, k tokens, _, _ func()) {
-			if err := a.sessions.RevokeAll(context.Background(), "alice", refresh.ReasonPassword); err != nil {
+			if err := a.sessions.RevokeAll(context.Background(), "alice", family.ReasonPassword); err != nil {
 				a.t.Error(err)
 			}
 		}, refresh.ErrRevoked, 0},

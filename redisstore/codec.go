@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // The layout of records is described in common.lua, which shares it.
@@ -26,7 +26,7 @@ const (
 // errRecord: a record that this build cannot read. It is left as it is.
 var errRecord = errors.New("redisstore: unreadable record")
 
-func encodeHot(f *refresh.Family) []byte {
+func encodeHot(f *family.Record) []byte {
 	b := make([]byte, 0, hotSize)
 	b = append(b, version)
 	b = append(b, f.Current[:]...)
@@ -37,7 +37,7 @@ func encodeHot(f *refresh.Family) []byte {
 	return binary.BigEndian.AppendUint32(b, f.Generation)
 }
 
-func encodeCold(f *refresh.Family) []byte {
+func encodeCold(f *family.Record) []byte {
 	b := make([]byte, 0, coldSize)
 	b = append(b, version)
 	b = appendUint(b, uint64(f.CreatedAt.UnixMilli()), 6)
@@ -52,7 +52,7 @@ func encodeCold(f *refresh.Family) []byte {
 const moveSize = 32 + 4 + 36 + (1 + 32 + 6) + (1 + 6 + 4) + 2*6
 
 // encodeMove is what a presentation asks of rotate.lua, which describes it.
-func encodeMove(p refresh.Presentation) []byte {
+func encodeMove(p family.RotateRequest) []byte {
 	b := make([]byte, 0, moveSize+16)
 	b = append(b, p.Hash[:]...)
 	b = binary.BigEndian.AppendUint32(b, p.Generation)
@@ -66,12 +66,12 @@ func encodeMove(p refresh.Presentation) []byte {
 	next, later := p.OvertakenAfter()
 	b = appendUint(b, uint64(next.UnixMilli()), 6)
 	b = appendUint(b, uint64(later.UnixMilli()), 6)
-	b = append(b, '0'+byte(p.Rules.Enforced&(refresh.IP|refresh.UserAgent|refresh.DeviceID)),
-		'0'+flag(p.Rules.RevokeOnMismatch, 1), '0'+flag(p.Rules.RefuseStoreBehind, 1), '0'+flag(p.Rules.SingleUse, 1))
+	b = append(b, '0'+byte(p.Policy.Enforced&(family.IP|family.UserAgent|family.DeviceID)),
+		'0'+flag(p.Policy.RevokeOnMismatch, 1), '0'+flag(p.Policy.RefuseStoreBehind, 1), '0'+flag(p.Policy.SingleUse, 1))
 	return strconv.AppendInt(b, retentionMillis, 10)
 }
 
-func appendFingerprint(b []byte, f refresh.Fingerprint) []byte {
+func appendFingerprint(b []byte, f family.Fingerprint) []byte {
 	for i := range f {
 		b = append(b, f[i][:]...)
 	}
@@ -79,7 +79,7 @@ func appendFingerprint(b []byte, f refresh.Fingerprint) []byte {
 }
 
 // encodeDevice: length of the address 1 | address 0, 4 or 16 | user agent.
-func encodeDevice(d refresh.Device) []byte {
+func encodeDevice(d family.Device) []byte {
 	var ip []byte
 	if addr, err := netip.ParseAddr(d.IP); err == nil {
 		ip = addr.AsSlice()
@@ -91,7 +91,7 @@ func encodeDevice(d refresh.Device) []byte {
 }
 
 // encodeAuth: ACR and AMR, separated by NUL; empty if there are none.
-func encodeAuth(f *refresh.Family) string {
+func encodeAuth(f *family.Record) string {
 	if f.ACR == "" && len(f.AMR) == 0 {
 		return ""
 	}
@@ -99,16 +99,16 @@ func encodeAuth(f *refresh.Family) string {
 }
 
 // decode reads a family from its four fields; absent ones are empty.
-func decode(subject refresh.SubjectKey, id refresh.FamilyID, hot, cold, device, auth string) (refresh.Family, error) {
-	f := refresh.Family{Subject: subject, ID: id}
+func decode(subject family.Subject, id family.ID, hot, cold, device, auth string) (family.Record, error) {
+	f := family.Record{Subject: subject, ID: id}
 	if len(hot) >= tombstoneSize && hot[0] == tombstone {
 		f.RevokedAt = time.UnixMilli(int64(uintAt(hot, 1, 6)))
 		copy(f.Attempt[:], hot[7:])
-		f.Revoked = refresh.Reason(hot[tombstoneSize:])
+		f.Revoked = family.Reason(hot[tombstoneSize:])
 		return f, nil
 	}
 	if len(hot) < hotSize || hot[0] != version {
-		return refresh.Family{}, errRecord
+		return family.Record{}, errRecord
 	}
 	copy(f.Current[:], hot[1:])
 	copy(f.Attempt[:], hot[33:])
@@ -121,7 +121,7 @@ func decode(subject refresh.SubjectKey, id refresh.FamilyID, hot, cold, device, 
 }
 
 // decodeLogin reads what stays as it was at the login.
-func decodeLogin(f *refresh.Family, cold, auth string) error {
+func decodeLogin(f *family.Record, cold, auth string) error {
 	if len(cold) < coldSize || cold[0] != version {
 		return errRecord
 	}
@@ -142,7 +142,7 @@ func decodeLogin(f *refresh.Family, cold, auth string) error {
 	return nil
 }
 
-func decodeDevice(b string) (d refresh.Device) {
+func decodeDevice(b string) (d family.Device) {
 	if len(b) == 0 || len(b) < 1+int(b[0]) {
 		return d
 	}

@@ -1,5 +1,5 @@
 // Package redisstore keeps sessions in Redis, so that many instances of an app
-// serve them: a refresh.Store and a refresh.Feed over a client that the app
+// serve them: a family.Store and a family.Feed over a client that the app
 // already has, for a standalone server, Sentinel, Cluster or Valkey.
 //
 //	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true})

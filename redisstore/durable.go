@@ -143,7 +143,7 @@ type Warning string
 // Check asks the server, at the start of a program, whether sessions are safe
 // with it: that it answers, that this user may run the scripts, and on every
 // master that no maxmemory-policy can evict sessions. What the server does not
-// let us know is passed over. The error wraps refresh.ErrUnavailable.
+// let us know is passed over. The error wraps family.ErrUnavailable.
 func (s *Store) Check(ctx context.Context) ([]Warning, error) {
 	if err := s.Ping(ctx); err != nil {
 		return nil, err

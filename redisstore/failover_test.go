@@ -17,6 +17,7 @@ import (
 	"github.com/sessionkit/sessionkit/internal/redistest"
 	"github.com/sessionkit/sessionkit/redisstore"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 var failovers = flag.Int("failovers", 2, "how often TestSentinelFailover kills the primary")
@@ -60,7 +61,7 @@ func (c *crowd) violated(format string, args ...any) {
 func (c *crowd) retry(r *rand.Rand, f func(*refresh.Service) error) error {
 	for {
 		err := f(c.services[r.IntN(len(c.services))])
-		if !errors.Is(err, refresh.ErrUnavailable) {
+		if !errors.Is(err, family.ErrUnavailable) {
 			return err
 		}
 		c.retried.Add(1)
@@ -100,7 +101,7 @@ func (c *crowd) user(i int, r *rand.Rand) {
 			})
 		case r.IntN(200) == 0:
 			err = c.retry(r, func(s *refresh.Service) error {
-				return s.Revoke(ctx, subject, g.Claims.SessionID, refresh.ReasonLogout)
+				return s.Revoke(ctx, subject, g.Claims.SessionID, family.ReasonLogout)
 			})
 			if err == nil {
 				c.signedOut.Add(1)
@@ -123,7 +124,7 @@ func (c *crowd) user(i int, r *rand.Rand) {
 				}
 			}
 		}
-		if err != nil && !errors.Is(err, refresh.ErrUnavailable) {
+		if err != nil && !errors.Is(err, family.ErrUnavailable) {
 			c.violated("%s generation %d: %v", subject, g.Claims.Generation, err)
 			return
 		}
@@ -146,7 +147,7 @@ func (c *crowd) end(t testing.TB) {
 		var err error
 		again(t, func() error {
 			_, err = c.services[0].Refresh(context.Background(), g.RefreshToken, refresh.Client{UserAgent: "Firefox/1.0", DeviceID: "d"})
-			if errors.Is(err, refresh.ErrUnavailable) {
+			if errors.Is(err, family.ErrUnavailable) {
 				return err
 			}
 			return nil

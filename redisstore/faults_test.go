@@ -18,6 +18,7 @@ import (
 	"github.com/sessionkit/sessionkit/internal/redistest"
 	"github.com/sessionkit/sessionkit/redisstore"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // events counts what happened, by kind.
@@ -55,13 +56,13 @@ func newRing(t testing.TB) *access.KeyRing {
 }
 
 // plain hides the feed of a store, for tests that count commands.
-type plain struct{ refresh.Store }
+type plain struct{ family.Store }
 
 // settle is the settle time of services under test: what settles in
 // production after a minute settles at once.
 const settle = 10 * time.Millisecond
 
-func newService(t testing.TB, ring *access.KeyRing, store refresh.Store, rec refresh.Recorder, limit int) *refresh.Service {
+func newService(t testing.TB, ring *access.KeyRing, store family.Store, rec refresh.Recorder, limit int) *refresh.Service {
 	t.Helper()
 	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: ring})
 	if err != nil {
@@ -85,7 +86,7 @@ func again(t testing.TB, f func() error) (failures int) {
 		if err == nil {
 			return failures
 		}
-		if !errors.Is(err, refresh.ErrUnavailable) {
+		if !errors.Is(err, family.ErrUnavailable) {
 			t.Fatalf("an honest client is told: %v", err)
 		}
 	}
@@ -136,12 +137,12 @@ func life(t testing.TB, s *refresh.Service, rec *events, subject string) (failur
 	third = renew(third)
 	other := login() // the limit is 2
 	newest := login()
-	if _, err := s.Refresh(ctx, third.RefreshToken, client); !errors.Is(err, refresh.ErrRefused) && !errors.Is(err, refresh.ErrUnavailable) {
+	if _, err := s.Refresh(ctx, third.RefreshToken, client); !errors.Is(err, refresh.ErrRefused) && !errors.Is(err, family.ErrUnavailable) {
 		t.Fatalf("the oldest session did not give way: %v", err)
 	}
 	renew(other)
 	newest = renew(newest)
-	try(func() error { return s.RevokeOthers(ctx, newest.Claims, refresh.ReasonPassword) })
+	try(func() error { return s.RevokeOthers(ctx, newest.Claims, family.ReasonPassword) })
 	if _, err := s.Verify(other.AccessToken); !errors.Is(err, refresh.ErrRevoked) {
 		t.Fatalf("a revoked session's access token: %v", err)
 	}
@@ -154,8 +155,8 @@ func life(t testing.TB, s *refresh.Service, rec *events, subject string) (failur
 		}
 		return err
 	})
-	try(func() error { return s.RevokeAll(ctx, subject, refresh.ReasonLogoutAll) })
-	if _, err := s.Refresh(ctx, newest.RefreshToken, client); !errors.Is(err, refresh.ErrRefused) && !errors.Is(err, refresh.ErrUnavailable) {
+	try(func() error { return s.RevokeAll(ctx, subject, family.ReasonLogoutAll) })
+	if _, err := s.Refresh(ctx, newest.RefreshToken, client); !errors.Is(err, refresh.ErrRefused) && !errors.Is(err, family.ErrUnavailable) {
 		t.Fatalf("a session outlived logout everywhere: %v", err)
 	}
 	return failures
@@ -279,7 +280,7 @@ func TestARequestThatWasHeldUp(t *testing.T) {
 			}
 			return redistest.Pass
 		})
-		if _, err := here.Refresh(t.Context(), old.RefreshToken, device); !errors.Is(err, refresh.ErrUnavailable) {
+		if _, err := here.Refresh(t.Context(), old.RefreshToken, device); !errors.Is(err, family.ErrUnavailable) {
 			t.Fatalf("while the network is broken: %v", err)
 		}
 		proxy.SetPlan(nil)

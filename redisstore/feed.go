@@ -9,8 +9,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 const (
@@ -35,7 +34,7 @@ const (
 func (s *Store) feedKey() string { return s.prefix + ":feed" }
 
 // announce appends families to the feed.
-func (s *Store) announce(ctx context.Context, ids []refresh.FamilyID, at time.Time) error {
+func (s *Store) announce(ctx context.Context, ids []family.ID, at time.Time) error {
 	for len(ids) > 0 {
 		n := min(len(ids), maxBatch)
 		joined := make([]byte, 0, 16*n)
@@ -53,7 +52,7 @@ func (s *Store) announce(ctx context.Context, ids []refresh.FamilyID, at time.Ti
 }
 
 // announceOrLater is for families that are dead in any case.
-func (s *Store) announceOrLater(ctx context.Context, ids []refresh.FamilyID, at time.Time) {
+func (s *Store) announceOrLater(ctx context.Context, ids []family.ID, at time.Time) {
 	if len(ids) == 0 {
 		return
 	}
@@ -63,7 +62,7 @@ func (s *Store) announceOrLater(ctx context.Context, ids []refresh.FamilyID, at 
 	}
 }
 
-func (s *Store) announceLater(ids []refresh.FamilyID) {
+func (s *Store) announceLater(ids []family.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.unannounced)+len(ids) > maxUnannounced {
@@ -84,8 +83,8 @@ func (s *Store) catchUp(ctx context.Context) {
 	}
 }
 
-// Follow implements refresh.Feed.
-func (s *Store) Follow(ctx context.Context, window time.Duration, on refresh.FeedHandler) error {
+// Follow implements family.Feed.
+func (s *Store) Follow(ctx context.Context, window time.Duration, on family.FeedHandler) error {
 	// What is trimmed must be older than the followers' window, whatever
 	// Config.FeedWindow says.
 	for known := s.followed.Load(); int64(window) > known && !s.followed.CompareAndSwap(known, int64(window)); known = s.followed.Load() {
@@ -113,7 +112,7 @@ func (s *Store) Follow(ctx context.Context, window time.Duration, on refresh.Fee
 type follower struct {
 	s      *Store
 	window time.Duration
-	on     refresh.FeedHandler
+	on     family.FeedHandler
 	last   string // id of the last entry seen
 	synced bool   // all of the window has been read
 	idle   int    // heartbeats since the stream was looked at

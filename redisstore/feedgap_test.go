@@ -21,6 +21,7 @@ import (
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/redisstore"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // ofTheFeed reports whether a command is one of a follower.
@@ -39,21 +40,21 @@ func TestFeedGapsOnTheNetwork(t *testing.T) {
 		// during is what happens to the stream in the gap, after the first
 		// of the revocations made in it. It returns what is to be heard
 		// besides those that follow.
-		during func(s *redistest.Server, first map[refresh.FamilyID]time.Time) map[refresh.FamilyID]time.Time
+		during func(s *redistest.Server, first map[family.ID]time.Time) map[family.ID]time.Time
 	}{
 		{"commands do not arrive", redistest.Refuse, nil},
 		{"replies are cut off", redistest.Cut, nil},
 		{"replies never come", redistest.Swallow, nil},
 		{
 			"the gap is longer than the stream is", redistest.Cut,
-			func(s *redistest.Server, _ map[refresh.FamilyID]time.Time) map[refresh.FamilyID]time.Time {
+			func(s *redistest.Server, _ map[family.ID]time.Time) map[family.ID]time.Time {
 				s.Must("XTRIM", stream, "MAXLEN", "0")
 				return nil
 			},
 		},
 		{
 			"a server whose clock is an hour behind takes over", redistest.Cut,
-			func(s *redistest.Server, first map[refresh.FamilyID]time.Time) map[refresh.FamilyID]time.Time {
+			func(s *redistest.Server, first map[family.ID]time.Time) map[family.ID]time.Time {
 				s.Must("DEL", stream)
 				old := time.Now().Add(-time.Hour).UnixMilli()
 				for id := range first {
@@ -72,14 +73,14 @@ func TestFeedGapsOnTheNetwork(t *testing.T) {
 				return closing(t, redis.NewClient(&redis.Options{Addr: proxy.Addr, Protocol: 2, DisableIdentity: true, ContextTimeoutEnabled: true}))
 			})[0]
 			store := newStore(t, direct())
-			some := func() map[refresh.FamilyID]time.Time {
-				sent := make(map[refresh.FamilyID]time.Time)
+			some := func() map[family.ID]time.Time {
+				sent := make(map[family.ID]time.Time)
 				for range 20 {
 					sent[revoke(t, store)] = time.Now()
 				}
 				return sent
 			}
-			hears := func(when string, sent map[refresh.FamilyID]time.Time) {
+			hears := func(when string, sent map[family.ID]time.Time) {
 				t.Helper()
 				redistest.Await(t, 30*time.Second, when+", all is heard", func() bool { return cutOff.missing(sent) == 0 })
 			}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/sessionkit/sessionkit/internal/redistest"
 	"github.com/sessionkit/sessionkit/redisstore"
-	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 var feedLoad = flag.Duration("feedload", 2*time.Second, "how long TestFeedUnderLoad revokes")
@@ -26,16 +26,16 @@ const (
 // A listener is an instance's end of the feed: when it heard of what.
 type listener struct {
 	mu     sync.Mutex
-	heard  map[refresh.FamilyID]time.Time
+	heard  map[family.ID]time.Time
 	synced chan struct{} // closed when it has caught up
 	once   sync.Once
 }
 
 func newListener() *listener {
-	return &listener{heard: make(map[refresh.FamilyID]time.Time), synced: make(chan struct{})}
+	return &listener{heard: make(map[family.ID]time.Time), synced: make(chan struct{})}
 }
 
-func (l *listener) Revoked(id refresh.FamilyID, _ time.Time) {
+func (l *listener) Revoked(id family.ID, _ time.Time) {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -46,7 +46,7 @@ func (l *listener) Revoked(id refresh.FamilyID, _ time.Time) {
 
 func (l *listener) Synced() { l.once.Do(func() { close(l.synced) }) }
 
-func (l *listener) missing(sent map[refresh.FamilyID]time.Time) (n int) {
+func (l *listener) missing(sent map[family.ID]time.Time) (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id := range sent {
@@ -78,14 +78,14 @@ func follow(t *testing.T, n int, open func() redis.UniversalClient) []*listener 
 
 // revoke ends a session that nobody has a record of, as a logout with a token
 // of a family that is gone does.
-func revoke(t testing.TB, s *redisstore.Store) refresh.FamilyID {
+func revoke(t testing.TB, s *redisstore.Store) family.ID {
 	t.Helper()
-	var subject refresh.SubjectKey
-	var id refresh.FamilyID
+	var subject family.Subject
+	var id family.ID
 	rand.Read(subject[:])
 	rand.Read(id[:])
 	again(t, func() error {
-		_, err := s.Revoke(context.Background(), refresh.RevokeRequest{Subject: subject, Family: id, Proven: true, Reason: refresh.ReasonLogout, Attempt: refresh.Attempt{1}, Now: time.Now()})
+		_, err := s.Revoke(context.Background(), family.RevokeRequest{Subject: subject, Family: id, Proven: true, Reason: family.ReasonLogout, Attempt: family.Attempt{1}, Now: time.Now()})
 		return err
 	})
 	return id
@@ -99,7 +99,7 @@ func TestFeedUnderLoad(t *testing.T) {
 	all := follow(t, feedInstances, open)
 	store := newStore(t, open())
 
-	sent := make(map[refresh.FamilyID]time.Time)
+	sent := make(map[family.ID]time.Time)
 	var mu sync.Mutex
 	pace(*feedLoad, func() {
 		began := time.Now()
@@ -209,7 +209,7 @@ func TestFeedHealsEveryGap(t *testing.T) {
 			open := func() redis.UniversalClient { return newClient(t, server.Addr) }
 			all := follow(t, 3, open)
 			store := newStore(t, open())
-			sent := map[refresh.FamilyID]time.Time{}
+			sent := map[family.ID]time.Time{}
 			for range 20 {
 				sent[revoke(t, store)] = time.Now()
 			}
@@ -240,7 +240,7 @@ func TestFeedThroughFailover(t *testing.T) {
 	}
 	all := follow(t, 3, open)
 	store := newStore(t, open())
-	sent := map[refresh.FamilyID]time.Time{}
+	sent := map[family.ID]time.Time{}
 	for range 20 {
 		sent[revoke(t, store)] = time.Now()
 	}
@@ -262,7 +262,7 @@ func TestFeedInACluster(t *testing.T) {
 	}
 	all := follow(t, 3, open)
 	store := newStore(t, open())
-	sent := map[refresh.FamilyID]time.Time{}
+	sent := map[family.ID]time.Time{}
 	for range 50 {
 		sent[revoke(t, store)] = time.Now()
 	}

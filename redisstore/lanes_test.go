@@ -17,6 +17,7 @@ import (
 	"github.com/sessionkit/sessionkit/internal/redistest"
 	"github.com/sessionkit/sessionkit/redisstore"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // A traveller watches the scripts that leave a client, and holds some of them
@@ -116,7 +117,7 @@ func renewAll(t *testing.T, s *refresh.Service, grants []*refresh.Grant) {
 			switch {
 			case err != nil:
 				t.Errorf("session %d: %v", i, err)
-			case next.Outcome != refresh.Rotated || next.Claims.SessionID != g.Claims.SessionID || next.Claims.ACR != g.Claims.ACR || next.Claims.Generation != g.Claims.Generation+1:
+			case next.Outcome != family.Rotated || next.Claims.SessionID != g.Claims.SessionID || next.Claims.ACR != g.Claims.ACR || next.Claims.Generation != g.Claims.Generation+1:
 				t.Errorf("session %d got what is another's: %v, %+v", i, next.Outcome, next.Claims)
 			default:
 				grants[i] = next
@@ -173,7 +174,7 @@ func TestWhoTravelsTogetherFailsAlone(t *testing.T) {
 	redistest.Await(t, 10*time.Second, "the first is under way", func() bool { return v.trips.Load() >= 1 })
 	var all sync.WaitGroup
 	all.Go(func() {
-		if _, err := s.Refresh(t.Context(), victim.RefreshToken, device); !errors.Is(err, refresh.ErrUnavailable) {
+		if _, err := s.Refresh(t.Context(), victim.RefreshToken, device); !errors.Is(err, family.ErrUnavailable) {
 			t.Errorf("the one whose record is spoilt: %v", err)
 		}
 	})
@@ -228,7 +229,7 @@ func TestWhoGivesUpIsNotTakenAlong(t *testing.T) {
 	c := newClient(t, redistest.Start(t).Addr)
 	store := newStore(t, c)
 	find := func(ctx context.Context) error {
-		_, err := store.Find(ctx, refresh.SubjectKey{}, refresh.FamilyID{}, time.Now())
+		_, err := store.Find(ctx, family.Subject{}, family.ID{}, time.Now())
 		return err
 	}
 	if err := find(t.Context()); err != nil { // the server knows the script now
@@ -241,7 +242,7 @@ func TestWhoGivesUpIsNotTakenAlong(t *testing.T) {
 	gone, leave := context.WithCancel(t.Context())
 	leave()
 	for range 50 {
-		if err := find(gone); !errors.Is(err, context.Canceled) || !errors.Is(err, refresh.ErrUnavailable) {
+		if err := find(gone); !errors.Is(err, context.Canceled) || !errors.Is(err, family.ErrUnavailable) {
 			t.Fatalf("who gave up hears %v", err)
 		}
 	}
@@ -271,7 +272,7 @@ func TestAStalledServerIsGivenUpInTime(t *testing.T) {
 				t.Fatal(err)
 			}
 			find := func() error {
-				_, err := store.Find(t.Context(), refresh.SubjectKey{}, refresh.FamilyID{}, time.Now())
+				_, err := store.Find(t.Context(), family.Subject{}, family.ID{}, time.Now())
 				return err
 			}
 			if err := find(); err != nil {
@@ -282,7 +283,7 @@ func TestAStalledServerIsGivenUpInTime(t *testing.T) {
 			var all sync.WaitGroup
 			for range 50 {
 				all.Go(func() {
-					if err := find(); !errors.Is(err, refresh.ErrUnavailable) {
+					if err := find(); !errors.Is(err, family.ErrUnavailable) {
 						t.Errorf("while the server is stopped: %v", err)
 					}
 				})
@@ -306,16 +307,16 @@ func TestAStuckNodeHoldsUpNoOther(t *testing.T) {
 	defer c.Close()
 	store := newStore(t, c)
 	stuck := cluster.Primaries()[0]
-	at := func(id byte) (refresh.SubjectKey, bool) {
-		key := refresh.SubjectKey{id}
+	at := func(id byte) (family.Subject, bool) {
+		key := family.Subject{id}
 		node, err := c.MasterForKey(t.Context(), "rt:{"+key.String()+"}")
 		if err != nil {
 			t.Fatal(err)
 		}
 		return key, node.Options().Addr == stuck.Addr
 	}
-	find := func(ctx context.Context, key refresh.SubjectKey) error {
-		_, err := store.Find(ctx, key, refresh.FamilyID{}, time.Now())
+	find := func(ctx context.Context, key family.Subject) error {
+		_, err := store.Find(ctx, key, family.ID{}, time.Now())
 		return err
 	}
 	for id := range 60 {

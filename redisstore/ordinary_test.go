@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/sessionkit/sessionkit/internal/redistest"
-	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // TestAShortSessionDoesNotTakeALongOneAlong: the hash lives as long as the
@@ -18,25 +18,25 @@ func TestAShortSessionDoesNotTakeALongOneAlong(t *testing.T) {
 	c := newClient(t, server.Addr)
 	store := newStore(t, c)
 	ctx, now := context.Background(), time.Now().Truncate(time.Millisecond)
-	subject := refresh.SubjectKey{1}
-	secret := func(id refresh.FamilyID, generation uint32) [32]byte {
+	subject := family.Subject{1}
+	secret := func(id family.ID, generation uint32) [32]byte {
 		return sha256.Sum256(append(id[:], byte(generation)))
 	}
-	open := func(lifetime time.Duration) refresh.FamilyID {
-		var id refresh.FamilyID
+	open := func(lifetime time.Duration) family.ID {
+		var id family.ID
 		rand.Read(id[:])
-		f := refresh.Family{Subject: subject, ID: id, Current: secret(id, 0), CreatedAt: now, RotatedAt: now, AuthTime: now.Truncate(time.Second), Idle: lifetime, AbsoluteExpiry: now.Add(lifetime)}
+		f := family.Record{Subject: subject, ID: id, Current: secret(id, 0), CreatedAt: now, RotatedAt: now, AuthTime: now.Truncate(time.Second), Idle: lifetime, AbsoluteExpiry: now.Add(lifetime)}
 		rand.Read(f.Attempt[:])
-		if _, err := store.Start(ctx, refresh.StartRequest{Family: f, Now: now}); err != nil {
+		if _, err := store.Start(ctx, family.StartRequest{Record: f, Now: now}); err != nil {
 			t.Fatal(err)
 		}
 		return id
 	}
 	long, short := open(10*time.Hour), open(time.Hour)
 	for g := range uint32(3) {
-		p := refresh.Presentation{Subject: subject, Family: short, Generation: g, Hash: secret(short, g), Successor: secret(short, g+1), Now: now}
+		p := family.RotateRequest{Subject: subject, Family: short, Generation: g, Hash: secret(short, g), Successor: secret(short, g+1), Now: now}
 		rand.Read(p.Attempt[:])
-		if v, err := store.Rotate(ctx, p); err != nil || v.Outcome != refresh.Rotated {
+		if v, err := store.Rotate(ctx, p); err != nil || v.Outcome != family.Rotated {
 			t.Fatalf("the short one, generation %d: %v, %v", g, v.Outcome, err)
 		}
 	}

@@ -1,4 +1,4 @@
--- Lays a token before its family: refresh.Decide, case by case in its order.
+-- Lays a token before its family: family.Decide, case by case in its order.
 --
 -- KEYS[1]  the subject's hash
 -- ARGV     1 family id

@@ -10,8 +10,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 var (
@@ -54,7 +53,7 @@ func (s *Store) run(ctx context.Context, script *redis.Script, key string, args 
 }
 
 // do calls f until it succeeds, fails for good, or the time is up; every error
-// wraps refresh.ErrUnavailable. Being called again is harmless: every
+// wraps family.ErrUnavailable. Being called again is harmless: every
 // operation may be executed twice.
 func do[T any](ctx context.Context, s *Store, f func(context.Context) (T, error)) (T, error) {
 	if end, ok := ctx.Deadline(); !ok || time.Until(end) > s.timeout {
@@ -131,7 +130,7 @@ func (s *Store) passing(ctx context.Context, err error) bool {
 // unavailable wraps a failure of Redis. The text of a server's error names
 // commands and scripts, never values.
 func unavailable(err error) error {
-	if err == nil || errors.Is(err, refresh.ErrUnavailable) {
+	if err == nil || errors.Is(err, family.ErrUnavailable) {
 		return err
 	}
 	text, _, _ := strings.Cut(err.Error(), "\n")
@@ -140,11 +139,11 @@ func unavailable(err error) error {
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%w: redis: %w", refresh.ErrUnavailable, context.DeadlineExceeded)
+		return fmt.Errorf("%w: redis: %w", family.ErrUnavailable, context.DeadlineExceeded)
 	case errors.Is(err, context.Canceled):
-		return fmt.Errorf("%w: redis: %w", refresh.ErrUnavailable, context.Canceled)
+		return fmt.Errorf("%w: redis: %w", family.ErrUnavailable, context.Canceled)
 	}
-	return fmt.Errorf("%w: redis: %s", refresh.ErrUnavailable, text)
+	return fmt.Errorf("%w: redis: %s", family.ErrUnavailable, text)
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {

@@ -16,6 +16,7 @@ import (
 	"github.com/sessionkit/sessionkit/internal/redistest"
 	"github.com/sessionkit/sessionkit/redisstore"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 var device = refresh.Client{UserAgent: strings.Repeat("x", 100), DeviceID: "d"}
@@ -68,7 +69,7 @@ func TestRecordsStayCompactAndExpire(t *testing.T) {
 			}
 		}
 		if i%3 == 0 {
-			if err := s.RevokeAll(t.Context(), g.Claims.Subject, refresh.ReasonLogoutAll); err != nil {
+			if err := s.RevokeAll(t.Context(), g.Claims.Subject, family.ReasonLogoutAll); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -118,7 +119,7 @@ func TestUnreadableRecordsAreLeftAlone(t *testing.T) {
 				"List":    func() error { _, err := s.List(t.Context(), g.Claims); return err },
 				"Live":    func() error { return s.Live(t.Context(), g.Claims) },
 			} {
-				if err := call(); !errors.Is(err, refresh.ErrUnavailable) || strings.Contains(err.Error(), "garbage") || strings.Contains(err.Error(), key) {
+				if err := call(); !errors.Is(err, family.ErrUnavailable) || strings.Contains(err.Error(), "garbage") || strings.Contains(err.Error(), key) {
 					t.Errorf("%s: %v", op, err)
 				}
 			}
@@ -153,10 +154,10 @@ func TestOnlyAServerThatMayWriteDeniesASession(t *testing.T) {
 			for op, call := range map[string]func() error{
 				"Refresh":   func() error { _, err := s.Refresh(t.Context(), g.RefreshToken, device); return err },
 				"Live":      func() error { return s.Live(t.Context(), g.Claims) },
-				"Revoke":    func() error { return s.Revoke(t.Context(), "alice", g.Claims.SessionID, refresh.ReasonUser) },
-				"RevokeAll": func() error { return s.RevokeAll(t.Context(), "alice", refresh.ReasonLogoutAll) },
+				"Revoke":    func() error { return s.Revoke(t.Context(), "alice", g.Claims.SessionID, family.ReasonUser) },
+				"RevokeAll": func() error { return s.RevokeAll(t.Context(), "alice", family.ReasonLogoutAll) },
 			} {
-				if err := call(); !errors.Is(err, refresh.ErrUnavailable) {
+				if err := call(); !errors.Is(err, family.ErrUnavailable) {
 					t.Errorf("%s: %v", op, err)
 				}
 			}
@@ -172,7 +173,7 @@ func TestANewerBuildsBytesSurvive(t *testing.T) {
 	s := newService(t, newRing(t), newStore(t, c), new(events), 0)
 	g := start(t, s, "alice")
 	key := server.Must("KEYS", "rt:{*")
-	id, err := refresh.ParseFamilyID(g.Claims.SessionID)
+	id, err := family.ParseID(g.Claims.SessionID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +214,7 @@ func TestCheck(t *testing.T) {
 		t.Errorf("the warning names no remedy: %s", w[0])
 	}
 	server.Kill()
-	if _, err := store.Check(t.Context()); !errors.Is(err, refresh.ErrUnavailable) {
+	if _, err := store.Check(t.Context()); !errors.Is(err, family.ErrUnavailable) {
 		t.Errorf("a server that is gone: %v", err)
 	}
 }
@@ -256,7 +257,7 @@ func useAll(t testing.TB, store *redisstore.Store, s *refresh.Service) error {
 			err = s.Live(t.Context(), g.Claims)
 		}
 		if err == nil {
-			err = s.RevokeAll(t.Context(), "alice", refresh.ReasonLogoutAll)
+			err = s.RevokeAll(t.Context(), "alice", family.ReasonLogoutAll)
 		}
 		if err != nil {
 			return err
@@ -311,7 +312,7 @@ func TestMinimalACL(t *testing.T) {
 		}
 		server.Must("SCRIPT", "FLUSH")
 		store, s := open(r)
-		if err := useAll(t, store, s); !errors.Is(err, refresh.ErrUnavailable) {
+		if err := useAll(t, store, s); !errors.Is(err, family.ErrUnavailable) {
 			t.Errorf("without %s: %v", r, err)
 		}
 	}
@@ -330,10 +331,10 @@ func TestOutOfMemory(t *testing.T) {
 	s := newService(t, newRing(t), newStore(t, newClient(t, server.Addr)), new(events), 0)
 	g, doomed := start(t, s, "alice"), start(t, s, "bob")
 	server.Must("CONFIG", "SET", "maxmemory-policy", "noeviction", "maxmemory", "1")
-	if _, err := s.Refresh(t.Context(), g.RefreshToken, device); !errors.Is(err, refresh.ErrUnavailable) {
+	if _, err := s.Refresh(t.Context(), g.RefreshToken, device); !errors.Is(err, family.ErrUnavailable) {
 		t.Errorf("a renewal: %v", err)
 	}
-	if err := s.RevokeAll(t.Context(), "bob", refresh.ReasonDeactivate); err != nil {
+	if err := s.RevokeAll(t.Context(), "bob", family.ReasonDeactivate); err != nil {
 		t.Errorf("a revocation: %v", err)
 	}
 	server.Must("CONFIG", "SET", "maxmemory", "0")

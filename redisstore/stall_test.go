@@ -8,6 +8,7 @@ import (
 	"github.com/sessionkit/sessionkit/internal/redistest"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // TestANewerBuildsFieldsSurvive: a family's fields that this build does not
@@ -19,7 +20,7 @@ func TestANewerBuildsFieldsSurvive(t *testing.T) {
 	rec := new(events)
 	s := newService(t, newRing(t), newStore(t, c), rec, 0)
 	g, other := start(t, s, "alice"), start(t, s, "alice")
-	id, err := refresh.ParseFamilyID(g.Claims.SessionID)
+	id, err := family.ParseID(g.Claims.SessionID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +47,7 @@ func TestANewerBuildsFieldsSurvive(t *testing.T) {
 	if err != nil || len(list) != 2 {
 		t.Errorf("%d sessions and not 2, %v", len(list), err)
 	}
-	if err := s.Revoke(t.Context(), "alice", other.Claims.SessionID, refresh.ReasonUser); err != nil {
+	if err := s.Revoke(t.Context(), "alice", other.Claims.SessionID, family.ReasonUser); err != nil {
 		t.Errorf("a revocation beside them: %v", err)
 	}
 	for field, v := range unknown {

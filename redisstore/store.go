@@ -11,8 +11,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // Config says which Redis, and where in it. Client is mandatory.
@@ -55,7 +54,7 @@ const (
 	defaultWait       = 200 * time.Millisecond
 )
 
-// Store is a refresh.Store and a refresh.Feed. It is safe for concurrent use.
+// Store is a family.Store and a family.Feed. It is safe for concurrent use.
 type Store struct {
 	client, feedClient redis.UniversalClient
 	honoursContext     bool
@@ -68,12 +67,12 @@ type Store struct {
 
 	followed    atomic.Int64 // the longest window that Follow was asked for
 	mu          sync.Mutex
-	unannounced []refresh.FamilyID
+	unannounced []family.ID
 }
 
 var (
-	_ refresh.Store = (*Store)(nil)
-	_ refresh.Feed  = (*Store)(nil)
+	_ family.Store = (*Store)(nil)
+	_ family.Feed  = (*Store)(nil)
 )
 
 // New returns a Store, or an error that names the field at fault. It does not
@@ -138,94 +137,94 @@ func New(cfg Config) (*Store, error) {
 
 // key is the subject's hash. The braces make it, and whatever else may come to
 // belong to the subject, one slot of a Cluster.
-func (s *Store) key(subject refresh.SubjectKey) string {
+func (s *Store) key(subject family.Subject) string {
 	return s.prefix + ":{" + subject.String() + "}"
 }
 
-const retentionMillis = int64(refresh.TombstoneRetention / time.Millisecond)
+const retentionMillis = int64(family.TombstoneRetention / time.Millisecond)
 
-// Start implements refresh.Store.
-func (s *Store) Start(ctx context.Context, req refresh.StartRequest) (refresh.StartResult, error) {
-	f := &req.Family
+// Start implements family.Store.
+func (s *Store) Start(ctx context.Context, req family.StartRequest) (family.StartResult, error) {
+	f := &req.Record
 	reply, err := s.runDurably(ctx, startScript, s.key(f.Subject),
 		f.ID[:], encodeHot(f), encodeCold(f), encodeDevice(f.Device), encodeAuth(f), f.Attempt[:],
 		req.MaxSessions, digit(req.RefuseAtLimit), req.Now.UnixMilli(), retentionMillis,
 		f.ExpiresAt().Sub(req.Now).Milliseconds())
 	if err != nil {
-		return refresh.StartResult{}, err
+		return family.StartResult{}, err
 	}
 	parts, ok := reply.([]any)
 	if !ok || len(parts) != 2 {
-		return refresh.StartResult{}, unavailable(errReply)
+		return family.StartResult{}, unavailable(errReply)
 	}
 	evicted, err := idsOf(parts[1])
 	if err != nil {
-		return refresh.StartResult{}, err
+		return family.StartResult{}, err
 	}
 	s.announceOrLater(ctx, evicted, req.Now)
-	return refresh.StartResult{Refused: parts[0] == int64(0), Evicted: evicted}, nil
+	return family.StartResult{Refused: parts[0] == int64(0), Evicted: evicted}, nil
 }
 
 // errReply: the server's reply has not the shape that the script returns.
 var errReply = errors.New("redisstore: unexpected reply")
 
-// Rotate implements refresh.Store.
-func (s *Store) Rotate(ctx context.Context, p refresh.Presentation) (refresh.Verdict, error) {
+// Rotate implements family.Store.
+func (s *Store) Rotate(ctx context.Context, p family.RotateRequest) (family.Verdict, error) {
 	reply, err := s.run(ctx, rotateScript, s.key(p.Subject), p.Family[:], encodeMove(p), encodeDevice(p.Device))
 	if err != nil {
-		return refresh.Verdict{}, err
+		return family.Verdict{}, err
 	}
 	if rest, ok := reply.(string); ok {
 		return ordinaryVerdict(p, rest)
 	}
 	v, err := verdictOf(p, reply)
 	if err != nil {
-		return refresh.Verdict{}, err
+		return family.Verdict{}, err
 	}
 	// The attempt that ended the family tells the other instances.
-	if v.Family.Revoked != "" && v.Family.Attempt == p.Attempt {
-		s.announceOrLater(ctx, []refresh.FamilyID{p.Family}, p.Now)
+	if v.Record.Revoked != "" && v.Record.Attempt == p.Attempt {
+		s.announceOrLater(ctx, []family.ID{p.Family}, p.Now)
 	}
 	return v, nil
 }
 
 // ordinaryVerdict is the verdict on a rotation that ordinary.lua made, which
 // returns what the caller does not know of the record.
-func ordinaryVerdict(p refresh.Presentation, rest string) (refresh.Verdict, error) {
-	const prior = len(refresh.Attempt{})
+func ordinaryVerdict(p family.RotateRequest, rest string) (family.Verdict, error) {
+	const prior = len(family.Attempt{})
 	if len(rest) <= prior || len(rest) <= prior+int(rest[prior]) {
-		return refresh.Verdict{}, unavailable(errReply)
+		return family.Verdict{}, unavailable(errReply)
 	}
 	login, auth := rest[prior+1:prior+1+int(rest[prior])], rest[prior+1+int(rest[prior]):]
-	v := refresh.Verdict{Outcome: refresh.Rotated, Changed: true, Family: refresh.Family{
+	v := family.Verdict{Outcome: family.Rotated, Changed: true, Record: family.Record{
 		Subject: p.Subject, ID: p.Family, Generation: p.Generation + 1, Current: p.Successor,
-		Attempt: p.Attempt, Prior: refresh.Attempt([]byte(rest[:prior])), RotatedAt: time.UnixMilli(p.Now.UnixMilli()), Device: p.Device,
+		Attempt: p.Attempt, Prior: family.Attempt([]byte(rest[:prior])), RotatedAt: time.UnixMilli(p.Now.UnixMilli()), Device: p.Device,
 	}}
-	if err := decodeLogin(&v.Family, login, auth); err != nil {
-		return refresh.Verdict{}, unavailable(err)
+	if err := decodeLogin(&v.Record, login, auth); err != nil {
+		return family.Verdict{}, unavailable(err)
 	}
 	return v, nil
 }
 
-func verdictOf(p refresh.Presentation, reply any) (refresh.Verdict, error) {
+func verdictOf(p family.RotateRequest, reply any) (family.Verdict, error) {
 	parts, ok := reply.([]any)
 	if !ok || len(parts) < 2 {
-		return refresh.Verdict{}, unavailable(errReply)
+		return family.Verdict{}, unavailable(errReply)
 	}
 	outcome, ok1 := parts[0].(int64)
 	differs, ok2 := parts[1].(int64)
-	if !ok1 || !ok2 || outcome < 0 || outcome > int64(refresh.Overtaken) {
-		return refresh.Verdict{}, unavailable(errReply)
+	if !ok1 || !ok2 || outcome < 0 || outcome > int64(family.Overtaken) {
+		return family.Verdict{}, unavailable(errReply)
 	}
-	v := refresh.Verdict{Outcome: refresh.Outcome(outcome), Differs: refresh.Components(differs)}
+	v := family.Verdict{Outcome: family.Outcome(outcome), Differs: family.Components(differs)}
 	if len(parts) > 2 {
 		var err error
-		if v.Family, err = decode(p.Subject, p.Family, field(parts, 2), field(parts, 3), field(parts, 4), field(parts, 5)); err != nil {
-			return refresh.Verdict{}, unavailable(err)
+		if v.Record, err = decode(p.Subject, p.Family, field(parts, 2), field(parts, 3), field(parts, 4), field(parts, 5)); err != nil {
+			return family.Verdict{}, unavailable(err)
 		}
 	}
-	v.Changed = v.Outcome == refresh.Rotated || v.Outcome == refresh.StoreBehind ||
-		v.Family.Revoked != "" && v.Family.Attempt == p.Attempt
+	v.Changed = v.Outcome == family.Rotated || v.Outcome == family.StoreBehind ||
+		v.Record.Revoked != "" && v.Record.Attempt == p.Attempt
 	return v, nil
 }
 
@@ -238,16 +237,16 @@ func field(parts []any, i int) string {
 	return ""
 }
 
-// Settle implements refresh.Store.
-func (s *Store) Settle(ctx context.Context, subject refresh.SubjectKey, id refresh.FamilyID, generation uint32) error {
+// Settle implements family.Store.
+func (s *Store) Settle(ctx context.Context, subject family.Subject, id family.ID, generation uint32) error {
 	_, err := s.run(ctx, settleScript, s.key(subject), id[:], generation)
 	return err
 }
 
-// Revoke implements refresh.Store. The families are dead before they are
+// Revoke implements family.Store. The families are dead before they are
 // announced; if they cannot be announced in time the error says so, and the
 // announcement is repeated by Follow and by the next Revoke of the same.
-func (s *Store) Revoke(ctx context.Context, req refresh.RevokeRequest) ([]refresh.FamilyID, error) {
+func (s *Store) Revoke(ctx context.Context, req family.RevokeRequest) ([]family.ID, error) {
 	only, except := []byte{}, []byte{}
 	if !req.Family.IsZero() {
 		only = req.Family[:]
@@ -266,7 +265,7 @@ func (s *Store) Revoke(ctx context.Context, req refresh.RevokeRequest) ([]refres
 	}
 	tell := ids
 	if req.Proven && len(ids) == 0 {
-		tell = []refresh.FamilyID{req.Family}
+		tell = []family.ID{req.Family}
 	}
 	if err := s.announce(ctx, tell, req.Now); err != nil {
 		s.announceLater(tell)
@@ -276,63 +275,63 @@ func (s *Store) Revoke(ctx context.Context, req refresh.RevokeRequest) ([]refres
 }
 
 // idsOf splits joined family ids.
-func idsOf(reply any) ([]refresh.FamilyID, error) {
+func idsOf(reply any) ([]family.ID, error) {
 	joined, ok := reply.(string)
 	if !ok || len(joined)%16 != 0 {
 		return nil, unavailable(errReply)
 	}
-	var ids []refresh.FamilyID
+	var ids []family.ID
 	for ; joined != ""; joined = joined[16:] {
-		ids = append(ids, refresh.FamilyID([]byte(joined[:16])))
+		ids = append(ids, family.ID([]byte(joined[:16])))
 	}
 	return ids, nil
 }
 
-// Find implements refresh.Store.
-func (s *Store) Find(ctx context.Context, subject refresh.SubjectKey, id refresh.FamilyID, now time.Time) (refresh.Family, error) {
+// Find implements family.Store.
+func (s *Store) Find(ctx context.Context, subject family.Subject, id family.ID, now time.Time) (family.Record, error) {
 	reply, err := s.run(ctx, findScript, s.key(subject), id[:])
 	if err != nil {
-		return refresh.Family{}, err
+		return family.Record{}, err
 	}
 	parts, ok := reply.([]any)
 	if !ok || len(parts) != 4 {
-		return refresh.Family{}, unavailable(errReply)
+		return family.Record{}, unavailable(errReply)
 	}
 	if parts[0] == nil {
-		return refresh.Family{}, nil
+		return family.Record{}, nil
 	}
 	f, err := decode(subject, id, field(parts, 0), field(parts, 1), field(parts, 2), field(parts, 3))
 	if err != nil {
-		return refresh.Family{}, unavailable(err)
+		return family.Record{}, unavailable(err)
 	}
 	if !current(&f, now) {
-		return refresh.Family{}, nil
+		return family.Record{}, nil
 	}
 	return f, nil
 }
 
 // current reports whether a record has not expired.
-func current(f *refresh.Family, now time.Time) bool {
+func current(f *family.Record, now time.Time) bool {
 	if f.Revoked != "" {
-		return now.Before(f.RevokedAt.Add(refresh.TombstoneRetention))
+		return now.Before(f.RevokedAt.Add(family.TombstoneRetention))
 	}
 	return f.Alive(now)
 }
 
-// List implements refresh.Store.
-func (s *Store) List(ctx context.Context, subject refresh.SubjectKey, now time.Time) ([]refresh.Family, error) {
+// List implements family.Store.
+func (s *Store) List(ctx context.Context, subject family.Subject, now time.Time) ([]family.Record, error) {
 	fields, err := do(ctx, s, func(ctx context.Context) (map[string]string, error) {
 		return s.client.HGetAll(ctx, s.key(subject)).Result()
 	})
 	if err != nil {
 		return nil, err
 	}
-	list := make([]refresh.Family, 0, len(fields)/3)
+	list := make([]family.Record, 0, len(fields)/3)
 	for name, hot := range fields {
 		if len(name) != 16 {
 			continue
 		}
-		f, err := decode(subject, refresh.FamilyID([]byte(name)), hot,
+		f, err := decode(subject, family.ID([]byte(name)), hot,
 			fields[name+"c"], fields[name+"d"], fields[name+"a"])
 		if err != nil {
 			return nil, unavailable(err)
@@ -341,7 +340,7 @@ func (s *Store) List(ctx context.Context, subject refresh.SubjectKey, now time.T
 			list = append(list, f)
 		}
 	}
-	slices.SortFunc(list, func(a, b refresh.Family) int {
+	slices.SortFunc(list, func(a, b family.Record) int {
 		if c := b.CreatedAt.Compare(a.CreatedAt); c != 0 {
 			return c
 		}
@@ -350,7 +349,7 @@ func (s *Store) List(ctx context.Context, subject refresh.SubjectKey, now time.T
 	return list, nil
 }
 
-// Ping implements refresh.Store.
+// Ping implements family.Store.
 func (s *Store) Ping(ctx context.Context) error {
 	_, err := do(ctx, s, func(ctx context.Context) (string, error) { return s.client.Ping(ctx).Result() })
 	return err

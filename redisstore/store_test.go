@@ -8,7 +8,7 @@ import (
 
 	"github.com/sessionkit/sessionkit/internal/redistest"
 	"github.com/sessionkit/sessionkit/redisstore"
-	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 	"github.com/sessionkit/sessionkit/refresh/storetest"
 )
 
@@ -30,7 +30,7 @@ func newStore(t testing.TB, c redis.UniversalClient) *redisstore.Store {
 
 func TestStore(t *testing.T) {
 	c := newClient(t, redistest.Start(t).Addr)
-	storetest.Run(t, func(t testing.TB) refresh.Store { return newStore(t, c) })
+	storetest.Run(t, func(t testing.TB) family.Store { return newStore(t, c) })
 }
 
 func TestStoreAnswersAsThePureFunction(t *testing.T) {

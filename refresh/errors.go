@@ -1,6 +1,10 @@
 package refresh
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/sessionkit/sessionkit/refresh/family"
+)
 
 // What a refresh can end in. Clients see one answer for all refusals
 // (invalid_grant); the app tells them apart with errors.Is.
@@ -30,7 +34,7 @@ var (
 
 	// ErrUnavailable: the store or the claims hook could not answer in time.
 	// Nothing is lost: the same token can be presented again.
-	ErrUnavailable = errors.New("refresh: temporarily unavailable")
+	ErrUnavailable = family.ErrUnavailable
 
 	// ErrLimit: the subject is at Config.MaxSessions and Config.RefuseAtLimit
 	// is set.
@@ -57,9 +61,9 @@ type RefusedError struct {
 	SessionID string
 	Subject   string
 	// Reason is why the family was revoked, for ErrRevoked.
-	Reason Reason
+	Reason family.Reason
 	// Differs are the fingerprint components, for ErrFingerprint.
-	Differs Components
+	Differs family.Components
 }
 
 // Error returns the sentinel's text, and why the family was revoked.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // Kind names what an Event tells.
@@ -40,9 +42,9 @@ type Event struct {
 	Subject    string
 	SessionID  string
 	Generation uint32
-	Reason     Reason
+	Reason     family.Reason
 	// Differs are the fingerprint components that did not match.
-	Differs Components
+	Differs family.Components
 	// Count is the number of families, for revocations.
 	Count int
 	// IP and UserAgent describe the client; the user agent is reduced to a

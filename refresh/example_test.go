@@ -15,6 +15,7 @@ import (
 
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 func exampleTokens() *access.Tokens {
@@ -34,7 +35,7 @@ func exampleTokens() *access.Tokens {
 }
 
 func exampleService(cfg refresh.Config) *refresh.Service {
-	store, err := refresh.NewMemoryStore(refresh.MemoryConfig{})
+	store, err := family.NewMemoryStore(family.MemoryConfig{})
 	if err != nil {
 		panic(err)
 	}
@@ -48,7 +49,7 @@ func exampleService(cfg refresh.Config) *refresh.Service {
 
 // A login, a renewal, a lost response that is asked for again, and a thief.
 func ExampleNew() {
-	store, err := refresh.NewMemoryStore(refresh.MemoryConfig{})
+	store, err := family.NewMemoryStore(family.MemoryConfig{})
 	if err != nil {
 		panic(err)
 	}
@@ -184,11 +185,11 @@ func ExampleLogEvents() {
 // Decide is what a store of your own applies inside a transaction.
 func ExampleDecide() {
 	now := time.Now()
-	f := refresh.Family{Generation: 3, Current: [32]byte{3}, RotatedAt: now, Idle: time.Hour, AbsoluteExpiry: now.Add(time.Hour)}
-	present := func(generation uint32) refresh.Verdict {
-		return refresh.Decide(&f, refresh.Presentation{
+	f := family.Record{Generation: 3, Current: [32]byte{3}, RotatedAt: now, Idle: time.Hour, AbsoluteExpiry: now.Add(time.Hour)}
+	present := func(generation uint32) family.Verdict {
+		return family.Decide(&f, family.RotateRequest{
 			Generation: generation, Hash: [32]byte{byte(generation)}, Successor: [32]byte{byte(generation + 1)},
-			Attempt: refresh.Attempt{1}, Now: now,
+			Attempt: family.Attempt{1}, Now: now,
 		})
 	}
 	fmt.Println(present(3).Outcome, present(2).Outcome, present(1).Outcome, present(9).Outcome)
@@ -208,7 +209,7 @@ func ExampleService_Watch() {
 	}
 	ctx, cancel := sessions.Watch(context.Background(), g.Claims)
 	defer cancel()
-	if err := sessions.RevokeAll(context.Background(), "alice", refresh.ReasonLogoutAll); err != nil {
+	if err := sessions.RevokeAll(context.Background(), "alice", family.ReasonLogoutAll); err != nil {
 		panic(err)
 	}
 	<-ctx.Done()

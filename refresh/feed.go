@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sessionkit/sessionkit/access"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // feedState is what this instance knows of its feed.
@@ -22,7 +23,7 @@ type feedState struct {
 func (s *Service) FeedStale() bool { return s.feed.stale.Load() }
 
 // follow feeds what other instances revoke into this instance's memory.
-func (s *Service) follow(ctx context.Context, feed Feed) {
+func (s *Service) follow(ctx context.Context, feed family.Feed) {
 	h := &feedHandler{s: s, ctx: ctx}
 	h.silence = time.AfterFunc(s.feed.staleAfter, h.silent)
 	defer h.silence.Stop()
@@ -44,7 +45,7 @@ type feedHandler struct {
 }
 
 // Revoked implements FeedHandler.
-func (h *feedHandler) Revoked(id FamilyID, at time.Time) {
+func (h *feedHandler) Revoked(id family.ID, at time.Time) {
 	h.s.revoked.add(id.String(), at, h.s.access.Now())
 }
 
@@ -70,7 +71,7 @@ const awayFor = 30 * time.Second
 
 // An observedStore remembers whether the store last answered.
 type observedStore struct {
-	Store
+	family.Store
 	failed atomic.Int64 // when, in nanoseconds since 1970; 0 when it answered since
 }
 
@@ -85,19 +86,19 @@ func (o *observedStore) observe(err error, now time.Time) {
 	}
 }
 
-func (o *observedStore) Start(ctx context.Context, req StartRequest) (StartResult, error) {
+func (o *observedStore) Start(ctx context.Context, req family.StartRequest) (family.StartResult, error) {
 	res, err := o.Store.Start(ctx, req)
 	o.observe(err, req.Now)
 	return res, err
 }
 
-func (o *observedStore) Rotate(ctx context.Context, p Presentation) (Verdict, error) {
+func (o *observedStore) Rotate(ctx context.Context, p family.RotateRequest) (family.Verdict, error) {
 	v, err := o.Store.Rotate(ctx, p)
 	o.observe(err, p.Now)
 	return v, err
 }
 
-func (o *observedStore) Revoke(ctx context.Context, req RevokeRequest) ([]FamilyID, error) {
+func (o *observedStore) Revoke(ctx context.Context, req family.RevokeRequest) ([]family.ID, error) {
 	ids, err := o.Store.Revoke(ctx, req)
 	o.observe(err, req.Now)
 	return ids, err

@@ -1,49 +1,23 @@
 package refresh
 
 import (
-	"crypto/subtle"
 	"fmt"
 	"net/netip"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
-
-// Components is a set of fingerprint components.
-type Components uint8
-
-const (
-	// IP is the client's address, masked to its network.
-	IP Components = 1 << iota
-	// UserAgent is the browser or program and its platform, without
-	// versions: an update is not a new client.
-	UserAgent
-	// DeviceID is a random id that the client keeps: a sealed cookie in a
-	// browser, the X-Device-ID header of a native app.
-	DeviceID
-)
-
-// String lists the set's names, for events: "ip user_agent".
-func (c Components) String() string {
-	var names []string
-	for i, name := range componentNames {
-		if c&(1<<i) != 0 {
-			names = append(names, name)
-		}
-	}
-	return strings.Join(names, " ")
-}
-
-var componentNames = [...]string{"ip", "user_agent", "device_id"}
 
 // A Binding says which fingerprint components must match at every refresh,
 // and which are only reported when they change. The zero Binding is the
 // default preset; start from one of the presets to change a detail.
 type Binding struct {
 	// Enforced components must match, or the refresh is refused.
-	Enforced Components
+	Enforced family.Components
 	// Reported components may change; each change is an event.
-	Reported Components
+	Reported family.Components
 	// IPv4Bits and IPv6Bits are the lengths of the networks that count as
 	// one place. 0 means 24 and 56.
 	IPv4Bits, IPv6Bits int
@@ -58,11 +32,13 @@ type Binding struct {
 
 // BindDefault enforces device id and user agent and reports the address. It
 // signs nobody out for changing from wifi to mobile.
-func BindDefault() Binding { return Binding{Enforced: DeviceID | UserAgent, Reported: IP} }
+func BindDefault() Binding {
+	return Binding{Enforced: family.DeviceID | family.UserAgent, Reported: family.IP}
+}
 
 // BindStrict enforces the address too, for apps (a bank's back office) whose
 // users stay in one network.
-func BindStrict() Binding { return Binding{Enforced: DeviceID | UserAgent | IP} }
+func BindStrict() Binding { return Binding{Enforced: family.DeviceID | family.UserAgent | family.IP} }
 
 // BindOff binds nothing: a refresh token works wherever it is presented.
 func BindOff() Binding { return Binding{Off: true} }
@@ -78,7 +54,7 @@ func (b Binding) withDefaults() (Binding, error) {
 		d := BindDefault()
 		b.Enforced, b.Reported = d.Enforced, d.Reported
 	}
-	if all := IP | UserAgent | DeviceID; (b.Enforced|b.Reported)&^all != 0 {
+	if all := family.IP | family.UserAgent | family.DeviceID; (b.Enforced|b.Reported)&^all != 0 {
 		return b, fmt.Errorf("refresh: Config.Binding has unknown components: use IP, UserAgent and DeviceID")
 	}
 	if b.IPv4Bits == 0 {
@@ -91,35 +67,6 @@ func (b Binding) withDefaults() (Binding, error) {
 		return b, fmt.Errorf("refresh: Config.Binding masks are out of range: IPv4Bits 1 to 32, IPv6Bits 1 to 128")
 	}
 	return b, nil
-}
-
-// A Fingerprint is what a family remembers of its client: one keyed hash per
-// component, in the order IP, user agent, device id. A component of zeros is
-// not bound.
-//
-//	12 bytes IP | 12 bytes user agent | 12 bytes device id
-type Fingerprint [3][12]byte
-
-// Differs returns the components bound in f that p does not match. A
-// component that the login did not have is not bound and never differs.
-func (f Fingerprint) Differs(p Fingerprint) Components {
-	var d Components
-	for i := range f {
-		if f[i] != ([12]byte{}) && subtle.ConstantTimeCompare(f[i][:], p[i][:]) == 0 {
-			d |= 1 << i
-		}
-	}
-	return d
-}
-
-// follow returns f with every component outside enforced taken from p.
-func (f Fingerprint) follow(p Fingerprint, enforced Components) Fingerprint {
-	for i := range f {
-		if enforced&(1<<i) == 0 && p[i] != ([12]byte{}) {
-			f[i] = p[i]
-		}
-	}
-	return f
 }
 
 // A Client is who presents a token, as one request shows it.
@@ -135,17 +82,17 @@ type Client struct {
 
 // fingerprint hashes what the binding looks at. Components that it ignores
 // stay zero, so that nothing about them is stored.
-func (b Binding) fingerprint(key *key, c Client) Fingerprint {
-	var f Fingerprint
+func (b Binding) fingerprint(key *key, c Client) family.Fingerprint {
+	var f family.Fingerprint
 	look := b.Enforced | b.Reported
-	if look&IP != 0 && c.IP.IsValid() {
+	if look&family.IP != 0 && c.IP.IsValid() {
 		f[0] = hashComponent(key, "ip", b.network(c.IP))
 	}
-	if look&UserAgent != 0 && c.UserAgent != "" {
+	if look&family.UserAgent != 0 && c.UserAgent != "" {
 		product, platform := parseUserAgent(c.UserAgent)
 		f[1] = hashComponent(key, "user_agent", product+"\x00"+platform)
 	}
-	if look&DeviceID != 0 && c.DeviceID != "" {
+	if look&family.DeviceID != 0 && c.DeviceID != "" {
 		f[2] = hashComponent(key, "device_id", c.DeviceID)
 	}
 	return f

@@ -5,13 +5,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // presented is all that the protocol could tell two calls of Refresh apart by.
 // Calls that are equal in it may share one result.
 type presented struct {
 	text        string // of a token that is authentic
-	fingerprint Fingerprint
+	fingerprint family.Fingerprint
 	ip          netip.Addr
 }
 

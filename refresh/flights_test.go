@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // A burst is requests of one session that come one after the other, faster
@@ -67,7 +68,7 @@ func TestABurstAsksTheStoreOnce(t *testing.T) {
 		}
 		// What was handed out can have been used: the store knows.
 		g, err := b.Refresh(t.Context(), b.token, laptop)
-		if err != nil || g.Outcome != refresh.Replayed || g.Shared || g.RefreshToken != b.grants[0].RefreshToken {
+		if err != nil || g.Outcome != family.Replayed || g.Shared || g.RefreshToken != b.grants[0].RefreshToken {
 			t.Fatalf("afterwards: %v, %+v", err, g)
 		}
 		b.renew(b.renew(g))
@@ -137,7 +138,7 @@ func TestAnEndlessBurstIsNotWaitedFor(t *testing.T) {
 		}
 		shared := 0
 		for _, g := range b.grants {
-			if g.Outcome == refresh.Rotated {
+			if g.Outcome == family.Rotated {
 				shared++
 			}
 		}
@@ -152,14 +153,14 @@ func TestRevokedWhileOthersCameAboard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBurst(t, 20*time.Microsecond)
 		b.request(5) // the store has answered after the third
-		if err := b.RevokeAll(t.Context(), "alice", refresh.ReasonLogoutAll); err != nil {
+		if err := b.RevokeAll(t.Context(), "alice", family.ReasonLogoutAll); err != nil {
 			t.Fatal(err)
 		}
 		b.request(5)
 		b.all.Wait()
 		for _, err := range b.errs {
 			var refused *refresh.RefusedError
-			if !errors.Is(err, refresh.ErrRevoked) || !errors.As(err, &refused) || refused.Reason != refresh.ReasonLogoutAll {
+			if !errors.Is(err, refresh.ErrRevoked) || !errors.As(err, &refused) || refused.Reason != family.ReasonLogoutAll {
 				t.Errorf("%v, %+v", err, refused)
 			}
 		}

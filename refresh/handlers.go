@@ -8,6 +8,7 @@ import (
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/cookie"
 	"github.com/sessionkit/sessionkit/internal/answer"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // RefreshHandler exchanges refresh tokens, by POST. Where the token comes in
@@ -128,7 +129,7 @@ func (s *Service) LogoutHandler() http.Handler {
 			}
 		}
 		if t, err := s.codec.decode(p.refreshToken); err == nil {
-			if err := s.end(r, identity{t.subject, t.family}, ReasonLogout); err != nil {
+			if err := s.end(r, identity{t.subject, t.family}, family.ReasonLogout); err != nil {
 				WriteError(w, err)
 				return
 			}
@@ -146,7 +147,7 @@ func (s *Service) LogoutHandler() http.Handler {
 // the request's context it answers 401.
 func (s *Service) LogoutAllHandler() http.Handler {
 	return s.signedIn(http.MethodPost, func(w http.ResponseWriter, r *http.Request, c *access.Claims) {
-		if err := s.RevokeAll(r.Context(), c.Subject, ReasonLogoutAll); err != nil {
+		if err := s.RevokeAll(r.Context(), c.Subject, family.ReasonLogoutAll); err != nil {
 			WriteError(w, err)
 			return
 		}
@@ -177,7 +178,7 @@ func (s *Service) ListHandler() http.Handler {
 func (s *Service) EndHandler() http.Handler {
 	return s.signedIn(http.MethodDelete, func(w http.ResponseWriter, r *http.Request, c *access.Claims) {
 		id := path.Base(r.URL.Path)
-		if err := s.Revoke(r.Context(), c.Subject, id, ReasonUser); err != nil {
+		if err := s.Revoke(r.Context(), c.Subject, id, family.ReasonUser); err != nil {
 			WriteError(w, err)
 			return
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/sessionkit/sessionkit/cookie"
 	"github.com/sessionkit/sessionkit/internal/answer"
 	"github.com/sessionkit/sessionkit/internal/bearer"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // DeviceIDHeader is where a native app names its device, at login and at each
@@ -131,7 +132,7 @@ func (s *Service) Login(w http.ResponseWriter, r *http.Request, p LoginParams) (
 	presented := s.presented(r)
 	for _, old := range presented {
 		if old.subject == p.Subject {
-			if err := s.end(r, old, ReasonSuperseded); err != nil {
+			if err := s.end(r, old, family.ReasonSuperseded); err != nil {
 				return nil, err
 			}
 		}
@@ -142,7 +143,7 @@ func (s *Service) Login(w http.ResponseWriter, r *http.Request, p LoginParams) (
 	}
 	for _, old := range presented {
 		if old.subject != p.Subject {
-			if err := s.end(r, old, ReasonSuperseded); err != nil {
+			if err := s.end(r, old, family.ReasonSuperseded); err != nil {
 				return nil, err
 			}
 		}
@@ -254,7 +255,7 @@ func (s *Service) Logout(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	for _, p := range s.presented(r) {
-		if err := s.end(r, p, ReasonLogout); err != nil {
+		if err := s.end(r, p, family.ReasonLogout); err != nil {
 			return err
 		}
 	}
@@ -279,7 +280,7 @@ func (s *Service) deleteCookies(w http.ResponseWriter, r *http.Request) {
 // identity is a session that a request proved to hold a token of.
 type identity struct {
 	subject string
-	family  FamilyID
+	family  family.ID
 }
 
 // presented returns the sessions of which the request carries a token, and the
@@ -299,13 +300,13 @@ func (s *Service) presented(r *http.Request) []identity {
 		if err != nil {
 			return
 		}
-		if id, err := ParseFamilyID(c.SessionID); err == nil {
+		if id, err := family.ParseID(c.SessionID); err == nil {
 			add(identity{c.Subject, id})
 		}
 	}
 	// A guard may have taken the cookies out of the request.
 	if c, ok := access.FromContext(r.Context()); ok && s.Issued(c) {
-		if id, err := ParseFamilyID(c.SessionID); err == nil {
+		if id, err := family.ParseID(c.SessionID); err == nil {
 			add(identity{c.Subject, id})
 		}
 	}
@@ -327,12 +328,12 @@ func (s *Service) presented(r *http.Request) []identity {
 	return all
 }
 
-func (s *Service) end(r *http.Request, who identity, why Reason) error {
+func (s *Service) end(r *http.Request, who identity, why family.Reason) error {
 	key, ok := s.codec.subjectKey(who.subject, who.family)
 	if !ok {
 		return nil
 	}
-	_, err := s.revoke(r.Context(), who.subject, RevokeRequest{Subject: key, Family: who.family, Proven: true, Reason: why})
+	_, err := s.revoke(r.Context(), who.subject, family.RevokeRequest{Subject: key, Family: who.family, Proven: true, Reason: why})
 	return err
 }
 

@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"github.com/sessionkit/sessionkit/access"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // Revoke ends one session of the subject. Ending it twice is fine. It
 // returns ErrNotFound when the subject has no such session, and
 // ErrUnavailable.
-func (s *Service) Revoke(ctx context.Context, subject, sessionID string, why Reason) error {
-	id, err := ParseFamilyID(sessionID)
+func (s *Service) Revoke(ctx context.Context, subject, sessionID string, why family.Reason) error {
+	id, err := family.ParseID(sessionID)
 	if err != nil {
 		return ErrNotFound
 	}
@@ -21,7 +22,7 @@ func (s *Service) Revoke(ctx context.Context, subject, sessionID string, why Rea
 	if !ok {
 		return ErrNotFound
 	}
-	ids, err := s.revoke(ctx, subject, RevokeRequest{Subject: key, Family: id, Reason: why})
+	ids, err := s.revoke(ctx, subject, family.RevokeRequest{Subject: key, Family: id, Reason: why})
 	if err == nil && len(ids) == 0 {
 		return ErrNotFound
 	}
@@ -30,21 +31,21 @@ func (s *Service) Revoke(ctx context.Context, subject, sessionID string, why Rea
 
 // RevokeAll ends every session of the subject, on every instance: logout
 // everywhere, deactivation. It returns ErrSubject or ErrUnavailable.
-func (s *Service) RevokeAll(ctx context.Context, subject string, why Reason) error {
-	return s.revokeAll(ctx, subject, RevokeRequest{Reason: why})
+func (s *Service) RevokeAll(ctx context.Context, subject string, why family.Reason) error {
+	return s.revokeAll(ctx, subject, family.RevokeRequest{Reason: why})
 }
 
 // RevokeOthers ends every session of the current session's subject but that
 // one: for a changed password. It returns ErrUnavailable.
-func (s *Service) RevokeOthers(ctx context.Context, current *access.Claims, why Reason) error {
-	id, err := ParseFamilyID(current.SessionID)
+func (s *Service) RevokeOthers(ctx context.Context, current *access.Claims, why family.Reason) error {
+	id, err := family.ParseID(current.SessionID)
 	if err != nil {
 		return access.ErrClaims
 	}
-	return s.revokeAll(ctx, current.Subject, RevokeRequest{Except: id, Reason: why})
+	return s.revokeAll(ctx, current.Subject, family.RevokeRequest{Except: id, Reason: why})
 }
 
-func (s *Service) revokeAll(ctx context.Context, subject string, req RevokeRequest) error {
+func (s *Service) revokeAll(ctx context.Context, subject string, req family.RevokeRequest) error {
 	if err := checkSubject(subject); err != nil {
 		return err
 	}
@@ -59,7 +60,7 @@ func (s *Service) revokeAll(ctx context.Context, subject string, req RevokeReque
 
 // revoke completes and carries out a request, and refuses the families'
 // access tokens here at once; other instances learn it from the feed.
-func (s *Service) revoke(ctx context.Context, subject string, req RevokeRequest) ([]FamilyID, error) {
+func (s *Service) revoke(ctx context.Context, subject string, req family.RevokeRequest) ([]family.ID, error) {
 	if err := checkReason(req.Reason); err != nil {
 		return nil, err
 	}
@@ -85,14 +86,14 @@ func (s *Service) revoke(ctx context.Context, subject string, req RevokeRequest)
 	return ids, nil
 }
 
-func (s *Service) dead(ids ...FamilyID) {
+func (s *Service) dead(ids ...family.ID) {
 	now := s.access.Now()
 	for _, id := range ids {
 		s.revoked.add(id.String(), now, now)
 	}
 }
 
-func checkReason(why Reason) error {
+func checkReason(why family.Reason) error {
 	if why == "" || len(why) > 32 {
 		return errors.New("refresh: a Reason has 1 to 32 bytes")
 	}

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sessionkit/sessionkit/refresh/family"
+
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/cookie"
 )
@@ -23,7 +25,7 @@ type Config struct {
 	// root secret, from which the keys of refresh tokens are derived.
 	Access *access.Tokens
 	// Store keeps the families.
-	Store Store
+	Store family.Store
 	// Cookies is where browsers keep their tokens. nil is the default of
 	// package cookie, sealed with keys derived from the ring.
 	Cookies *cookie.Jar
@@ -113,13 +115,13 @@ type Authority struct {
 // concurrent use. Close it when the program ends.
 type Service struct {
 	access  *access.Tokens
-	store   Store
+	store   family.Store
 	cookies *cookie.Jar
 	codec   *codec
 
 	idle, absolute, browser time.Duration
 	settle                  time.Duration
-	rules                   Rules
+	rules                   family.Policy
 	maxSessions             int
 	refuseAtLimit           bool
 	binding                 Binding
@@ -150,8 +152,6 @@ const (
 	// The feed has a heartbeat every other second at least.
 	defaultStaleAfter = 5 * time.Second
 	minStaleAfter     = 3 * time.Second
-	// clockSkew is by how much the clocks of instances may differ.
-	clockSkew = 30 * time.Second
 )
 
 // New returns a Service, or an error that names the field at fault. If the
@@ -159,7 +159,7 @@ const (
 func New(cfg Config) (*Service, error) {
 	s := &Service{
 		access: cfg.Access, store: cfg.Store, cookies: cfg.Cookies,
-		rules:       Rules{RefuseStoreBehind: cfg.RefuseStoreBehind, SingleUse: cfg.StrictSingleUse},
+		rules:       family.Policy{RefuseStoreBehind: cfg.RefuseStoreBehind, SingleUse: cfg.StrictSingleUse},
 		maxSessions: cfg.MaxSessions, refuseAtLimit: cfg.RefuseAtLimit,
 		trusted: append([]netip.Prefix(nil), cfg.TrustedProxies...), crossOrigin: cfg.CrossOrigin,
 		claims: cfg.Claims, events: cfg.Events, timeout: cfg.Timeout,
@@ -289,9 +289,9 @@ func CookieKeys(ring *access.KeyRing) func() [][]byte {
 func (s *Service) start() {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	s.revoked = newRevocations(2*s.access.Lifetime() + clockSkew)
+	s.revoked = newRevocations(2*s.access.Lifetime() + family.ClockSkew)
 	s.settler = newSettler(s)
-	feed, followed := s.store.(Feed)
+	feed, followed := s.store.(family.Feed)
 	s.away = &observedStore{Store: s.store}
 	s.store = s.away
 	s.done.Go(func() { s.settler.run(ctx) })
@@ -342,8 +342,8 @@ func (e *Event) describe(c Client) {
 	e.IP, e.UserAgent = d.IP, d.UserAgent
 }
 
-func (c Client) device() Device {
-	d := Device{UserAgent: deviceLabel(c.UserAgent)}
+func (c Client) device() family.Device {
+	d := family.Device{UserAgent: deviceLabel(c.UserAgent)}
 	if c.IP.IsValid() {
 		d.IP = c.IP.Unmap().WithZone("").String()
 	}
@@ -352,8 +352,8 @@ func (c Client) device() Device {
 
 // newAttempt names one call of the store. It is never zero, which is how a
 // record says that it does not know.
-func newAttempt() (a Attempt) {
-	for a == (Attempt{}) {
+func newAttempt() (a family.Attempt) {
+	for a == (family.Attempt{}) {
 		rand.Read(a[:])
 	}
 	return a

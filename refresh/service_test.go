@@ -20,6 +20,7 @@ import (
 
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // recorder keeps events.
@@ -47,7 +48,7 @@ func (r *recorder) count(k refresh.Kind) (n int) {
 
 // faulty is a store that counts, and that can be made to fail or to forget.
 type faulty struct {
-	refresh.Store
+	family.Store
 	rotations atomic.Int64
 	calls     atomic.Int64
 	fail      atomic.Bool
@@ -55,15 +56,15 @@ type faulty struct {
 	takes     time.Duration // by Rotate
 }
 
-func (f *faulty) Start(ctx context.Context, r refresh.StartRequest) (refresh.StartResult, error) {
+func (f *faulty) Start(ctx context.Context, r family.StartRequest) (family.StartResult, error) {
 	f.calls.Add(1)
 	if f.fail.Load() {
-		return refresh.StartResult{}, refresh.ErrUnavailable
+		return family.StartResult{}, refresh.ErrUnavailable
 	}
 	return f.Store.Start(ctx, r)
 }
 
-func (f *faulty) Rotate(ctx context.Context, p refresh.Presentation) (refresh.Verdict, error) {
+func (f *faulty) Rotate(ctx context.Context, p family.RotateRequest) (family.Verdict, error) {
 	f.calls.Add(1)
 	f.rotations.Add(1)
 	time.Sleep(f.takes)
@@ -71,16 +72,16 @@ func (f *faulty) Rotate(ctx context.Context, p refresh.Presentation) (refresh.Ve
 		select {
 		case <-f.block:
 		case <-ctx.Done():
-			return refresh.Verdict{}, fmt.Errorf("%w: %w", refresh.ErrUnavailable, ctx.Err())
+			return family.Verdict{}, fmt.Errorf("%w: %w", refresh.ErrUnavailable, ctx.Err())
 		}
 	}
 	if f.fail.Load() {
-		return refresh.Verdict{}, refresh.ErrUnavailable
+		return family.Verdict{}, refresh.ErrUnavailable
 	}
 	return f.Store.Rotate(ctx, p)
 }
 
-func (f *faulty) Revoke(ctx context.Context, r refresh.RevokeRequest) ([]refresh.FamilyID, error) {
+func (f *faulty) Revoke(ctx context.Context, r family.RevokeRequest) ([]family.ID, error) {
 	f.calls.Add(1)
 	if f.fail.Load() {
 		return nil, refresh.ErrUnavailable
@@ -107,7 +108,7 @@ func newKit(t testing.TB, change ...func(*refresh.Config)) *kit {
 	if k.tokens, err = access.New(access.Config{Issuer: issuer, Audience: "app", Keys: k.ring}); err != nil {
 		t.Fatal(err)
 	}
-	k.store = &faulty{Store: newMemoryStore(t, 0)}
+	k.store = &faulty{Store: newMemoryStore(t)}
 	cfg := refresh.Config{Access: k.tokens, Store: k.store, Events: k.rec}
 	for _, f := range change {
 		f(&cfg)
@@ -171,7 +172,7 @@ func TestNewRefusesBadConfigurations(t *testing.T) {
 		{"FeedStaleAfter", func(c *refresh.Config) { c.FeedStaleAfter = 2 * time.Second }},
 		{"MaxSessions", func(c *refresh.Config) { c.MaxSessions = -1 }},
 		{"RefuseAtLimit", func(c *refresh.Config) { c.RefuseAtLimit = true }},
-		{"Binding", func(c *refresh.Config) { c.Binding = refresh.Binding{Off: true, Enforced: refresh.IP} }},
+		{"Binding", func(c *refresh.Config) { c.Binding = refresh.Binding{Off: true, Enforced: family.IP} }},
 		{"Binding", func(c *refresh.Config) { c.Binding = refresh.Binding{Enforced: 1 << 7} }},
 		{"Binding", func(c *refresh.Config) { c.Binding = refresh.Binding{IPv4Bits: 33} }},
 		{"TrustedProxies", func(c *refresh.Config) { c.TrustedProxies = []netip.Prefix{{}} }},
@@ -186,7 +187,7 @@ func TestNewRefusesBadConfigurations(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cfg := refresh.Config{Access: tokens, Store: newMemoryStore(t, 0)}
+			cfg := refresh.Config{Access: tokens, Store: newMemoryStore(t)}
 			tt.change(&cfg)
 			if s, err := refresh.New(cfg); err == nil {
 				s.Close()
@@ -203,7 +204,7 @@ func TestLifeOfASession(t *testing.T) {
 		k := newKit(t)
 		first := k.login("alice")
 		authTime := first.Claims.AuthTime
-		if first.ExpiresIn() != 600 || first.Claims.Generation != 0 || first.Outcome != refresh.Rotated {
+		if first.ExpiresIn() != 600 || first.Claims.Generation != 0 || first.Outcome != family.Rotated {
 			t.Errorf("login %+v", first)
 		}
 		g := first
@@ -213,7 +214,7 @@ func TestLifeOfASession(t *testing.T) {
 				t.Fatalf("an old access token: %v", err)
 			}
 			next := k.renew(g)
-			if again := k.renew(g); again.RefreshToken != next.RefreshToken || again.AccessToken == next.AccessToken || again.Outcome != refresh.Replayed {
+			if again := k.renew(g); again.RefreshToken != next.RefreshToken || again.AccessToken == next.AccessToken || again.Outcome != family.Replayed {
 				t.Fatalf("a lost response: %+v", again)
 			}
 			g = next
@@ -225,7 +226,7 @@ func TestLifeOfASession(t *testing.T) {
 		if facts.Subject != "alice" || facts.SessionID != first.Claims.SessionID {
 			t.Errorf("facts %+v", facts)
 		}
-		if facts := k.refused(g, refresh.ErrRevoked); facts.Reason != refresh.ReasonReuse {
+		if facts := k.refused(g, refresh.ErrRevoked); facts.Reason != family.ReasonReuse {
 			t.Errorf("reason %q", facts.Reason)
 		}
 		if _, err := k.Verify(g.AccessToken); !errors.Is(err, refresh.ErrRevoked) {
@@ -274,7 +275,7 @@ func TestSettling(t *testing.T) {
 
 func TestSettlingSurvivesAStoreThatIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &unsettled{Store: newMemoryStore(t, 0)}
+		store := &unsettled{Store: newMemoryStore(t)}
 		store.fail.Store(true)
 		k := newKit(t, func(c *refresh.Config) { c.Store = store })
 		g0 := k.login("alice")
@@ -293,11 +294,11 @@ func TestSettlingSurvivesAStoreThatIsAway(t *testing.T) {
 }
 
 type unsettled struct {
-	refresh.Store
+	family.Store
 	fail atomic.Bool
 }
 
-func (u *unsettled) Settle(ctx context.Context, s refresh.SubjectKey, id refresh.FamilyID, g uint32) error {
+func (u *unsettled) Settle(ctx context.Context, s family.Subject, id family.ID, g uint32) error {
 	if u.fail.Load() {
 		return refresh.ErrUnavailable
 	}
@@ -416,8 +417,8 @@ func TestTheStoreIsAway(t *testing.T) {
 		for name, call := range map[string]func() error{
 			"Start":     func() error { _, err := k.Start(t.Context(), refresh.StartParams{Subject: "bob"}); return err },
 			"Refresh":   func() error { _, err := k.Refresh(t.Context(), g.RefreshToken, laptop); return err },
-			"Revoke":    func() error { return k.Revoke(t.Context(), "alice", g.Claims.SessionID, refresh.ReasonUser) },
-			"RevokeAll": func() error { return k.RevokeAll(t.Context(), "alice", refresh.ReasonUser) },
+			"Revoke":    func() error { return k.Revoke(t.Context(), "alice", g.Claims.SessionID, family.ReasonUser) },
+			"RevokeAll": func() error { return k.RevokeAll(t.Context(), "alice", family.ReasonUser) },
 		} {
 			if err := call(); !errors.Is(err, refresh.ErrUnavailable) || errors.Is(err, refresh.ErrRefused) {
 				t.Errorf("%s: %v", name, err)
@@ -508,7 +509,7 @@ func TestClaimsHook(t *testing.T) {
 			t.Errorf("the denied subject's access token: %v", err)
 		}
 		mode.Store("user")
-		if facts := k.refused(g, refresh.ErrRevoked); facts.Reason != refresh.ReasonDenied {
+		if facts := k.refused(g, refresh.ErrRevoked); facts.Reason != family.ReasonDenied {
 			t.Errorf("reason %q", facts.Reason)
 		}
 	})
@@ -575,7 +576,7 @@ func TestLimit(t *testing.T) {
 		if _, err := k.Verify(all[0].AccessToken); !errors.Is(err, refresh.ErrRevoked) {
 			t.Errorf("the oldest's access token: %v", err)
 		}
-		if facts := k.refused(all[0], refresh.ErrRevoked); facts.Reason != refresh.ReasonLimit {
+		if facts := k.refused(all[0], refresh.ErrRevoked); facts.Reason != family.ReasonLimit {
 			t.Errorf("reason %q", facts.Reason)
 		}
 		k.renew(all[1])
@@ -609,7 +610,7 @@ func TestRootSecretsAreReplacedAtRunTime(t *testing.T) {
 		newest := k.login("alice") // the limit counts sessions of both secrets
 		k.refused(old, refresh.ErrRevoked)
 		k.renew(fresh)
-		if err := k.RevokeOthers(t.Context(), newest.Claims, refresh.ReasonPassword); err != nil {
+		if err := k.RevokeOthers(t.Context(), newest.Claims, family.ReasonPassword); err != nil {
 			t.Fatal(err)
 		}
 		k.renew(newest)
@@ -618,7 +619,7 @@ func TestRootSecretsAreReplacedAtRunTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		k.refused(newest, refresh.ErrInvalidToken)
-		if err := k.Revoke(t.Context(), "alice", newest.Claims.SessionID, refresh.ReasonUser); !errors.Is(err, refresh.ErrNotFound) {
+		if err := k.Revoke(t.Context(), "alice", newest.Claims.SessionID, family.ReasonUser); !errors.Is(err, refresh.ErrNotFound) {
 			t.Errorf("a session of a secret that is gone: %v", err)
 		}
 	})
@@ -644,24 +645,24 @@ func TestRevoking(t *testing.T) {
 	k := newKit(t)
 	a, b, c := k.login("alice"), k.login("alice"), k.login("alice")
 	bob := k.login("bob")
-	if err := k.Revoke(t.Context(), "alice", bob.Claims.SessionID, refresh.ReasonUser); !errors.Is(err, refresh.ErrNotFound) {
+	if err := k.Revoke(t.Context(), "alice", bob.Claims.SessionID, family.ReasonUser); !errors.Is(err, refresh.ErrNotFound) {
 		t.Errorf("somebody else's session: %v", err)
 	}
 	if _, err := k.Verify(bob.AccessToken); err != nil {
 		t.Errorf("naming a stranger's session signs the stranger out: %v", err)
 	}
 	for _, id := range []string{"", "x", strings.Repeat("A", 22), strings.Repeat("A", 21) + "B"} {
-		if err := k.Revoke(t.Context(), "alice", id, refresh.ReasonUser); !errors.Is(err, refresh.ErrNotFound) {
+		if err := k.Revoke(t.Context(), "alice", id, family.ReasonUser); !errors.Is(err, refresh.ErrNotFound) {
 			t.Errorf("session %q: %v", id, err)
 		}
 	}
 	for range 2 {
-		if err := k.Revoke(t.Context(), "alice", a.Claims.SessionID, refresh.ReasonUser); err != nil {
+		if err := k.Revoke(t.Context(), "alice", a.Claims.SessionID, family.ReasonUser); err != nil {
 			t.Error(err)
 		}
 	}
 	k.refused(a, refresh.ErrRevoked)
-	if err := k.RevokeOthers(t.Context(), c.Claims, refresh.ReasonPassword); err != nil {
+	if err := k.RevokeOthers(t.Context(), c.Claims, family.ReasonPassword); err != nil {
 		t.Error(err)
 	}
 	k.refused(b, refresh.ErrRevoked)
@@ -673,13 +674,13 @@ func TestRevoking(t *testing.T) {
 		t.Errorf("reason %q", facts.Reason)
 	}
 	k.renew(bob)
-	for _, why := range []refresh.Reason{"", "a\nb", refresh.Reason(strings.Repeat("x", 33))} {
+	for _, why := range []family.Reason{"", "a\nb", family.Reason(strings.Repeat("x", 33))} {
 		if err := k.RevokeAll(t.Context(), "alice", why); err == nil {
 			t.Errorf("reason %q is accepted", why)
 		}
 	}
 	for _, subject := range []string{"", "a\x00", "\xff", strings.Repeat("x", 256)} {
-		if err := k.RevokeAll(t.Context(), subject, refresh.ReasonUser); !errors.Is(err, refresh.ErrSubject) {
+		if err := k.RevokeAll(t.Context(), subject, family.ReasonUser); !errors.Is(err, refresh.ErrSubject) {
 			t.Errorf("subject %q: %v", subject, err)
 		}
 		if _, err := k.Start(t.Context(), refresh.StartParams{Subject: subject}); !errors.Is(err, refresh.ErrSubject) {
@@ -699,7 +700,7 @@ func TestWatch(t *testing.T) {
 		if !errors.Is(context.Cause(mine), context.Canceled) {
 			t.Errorf("cause %v", context.Cause(mine))
 		}
-		if err := k.Revoke(t.Context(), "alice", g.Claims.SessionID, refresh.ReasonLogout); err != nil {
+		if err := k.Revoke(t.Context(), "alice", g.Claims.SessionID, family.ReasonLogout); err != nil {
 			t.Fatal(err)
 		}
 		<-revoked.Done()
@@ -722,7 +723,7 @@ func TestWatch(t *testing.T) {
 
 func TestStoreThatLostWrites(t *testing.T) {
 	for _, refuse := range []bool{false, true} {
-		store := &amnesiac{Store: newMemoryStore(t, 0)}
+		store := &amnesiac{Store: newMemoryStore(t)}
 		k := newKit(t, func(c *refresh.Config) { c.Store, c.RefuseStoreBehind = store, refuse })
 		g := k.login("alice")
 		store.forget = true
@@ -733,7 +734,7 @@ func TestStoreThatLostWrites(t *testing.T) {
 			continue
 		}
 		next := k.renew(g)
-		if next.Outcome != refresh.StoreBehind || k.rec.count(refresh.EventStoreBehind) != 1 {
+		if next.Outcome != family.StoreBehind || k.rec.count(refresh.EventStoreBehind) != 1 {
 			t.Errorf("outcome %v", next.Outcome)
 		}
 		k.renew(next)
@@ -742,19 +743,19 @@ func TestStoreThatLostWrites(t *testing.T) {
 
 // amnesiac answers rotations without keeping them.
 type amnesiac struct {
-	refresh.Store
+	family.Store
 	forget bool
 }
 
-func (a *amnesiac) Rotate(ctx context.Context, p refresh.Presentation) (refresh.Verdict, error) {
+func (a *amnesiac) Rotate(ctx context.Context, p family.RotateRequest) (family.Verdict, error) {
 	if !a.forget {
 		return a.Store.Rotate(ctx, p)
 	}
 	f, err := a.Find(ctx, p.Subject, p.Family, p.Now)
 	if err != nil {
-		return refresh.Verdict{}, err
+		return family.Verdict{}, err
 	}
-	return refresh.Decide(&f, p), nil
+	return family.Decide(&f, p), nil
 }
 
 func TestNoSecretInEventsErrorsAndLogs(t *testing.T) {
@@ -856,11 +857,11 @@ func TestTrustedOrigin(t *testing.T) {
 
 // scripted is a store with a feed that a test speaks through.
 type scripted struct {
-	refresh.Store
-	say chan func(refresh.FeedHandler)
+	family.Store
+	say chan func(family.FeedHandler)
 }
 
-func (s *scripted) Follow(ctx context.Context, _ time.Duration, on refresh.FeedHandler) error {
+func (s *scripted) Follow(ctx context.Context, _ time.Duration, on family.FeedHandler) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -873,7 +874,7 @@ func (s *scripted) Follow(ctx context.Context, _ time.Duration, on refresh.FeedH
 
 func TestFeedGoesStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &scripted{Store: newMemoryStore(t, 0), say: make(chan func(refresh.FeedHandler))}
+		store := &scripted{Store: newMemoryStore(t), say: make(chan func(family.FeedHandler))}
 		k := newKit(t, func(c *refresh.Config) { c.Store, c.FeedStaleAfter = store, 3*time.Second })
 		stale := func(want bool) {
 			t.Helper()
@@ -883,23 +884,23 @@ func TestFeedGoesStale(t *testing.T) {
 			}
 		}
 		stale(true) // until it has caught up
-		store.say <- refresh.FeedHandler.Synced
+		store.say <- family.FeedHandler.Synced
 		stale(false)
 		time.Sleep(2 * time.Second)
 		stale(false)
 		time.Sleep(2 * time.Second)
 		stale(true)
-		store.say <- refresh.FeedHandler.Synced
+		store.say <- family.FeedHandler.Synced
 		stale(false)
 		if k.rec.count(refresh.EventFeedStale) != 1 || k.rec.count(refresh.EventFeedRecovered) != 1 {
 			t.Errorf("events %v", k.rec.events)
 		}
 		g := k.login("alice")
-		id, err := refresh.ParseFamilyID(g.Claims.SessionID)
+		id, err := family.ParseID(g.Claims.SessionID)
 		if err != nil {
 			t.Fatal(err)
 		}
-		store.say <- func(on refresh.FeedHandler) { on.Revoked(id, time.Now()) }
+		store.say <- func(on family.FeedHandler) { on.Revoked(id, time.Now()) }
 		synctest.Wait()
 		if _, err := k.Verify(g.AccessToken); !errors.Is(err, refresh.ErrRevoked) {
 			t.Errorf("revoked elsewhere: %v", err)
@@ -971,4 +972,13 @@ func TestARequestThatWasOvertaken(t *testing.T) {
 		k.renew(g)
 		k.refused(first, refresh.ErrReused)
 	})
+}
+
+func newMemoryStore(t testing.TB) *family.MemoryStore {
+	t.Helper()
+	m, err := family.NewMemoryStore(family.MemoryConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }

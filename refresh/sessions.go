@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sessionkit/sessionkit/access"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // A Grant is what a client gets at login and at each refresh.
@@ -18,7 +19,7 @@ type Grant struct {
 	// Claims are those of the access token. They are shared: read only.
 	Claims *access.Claims
 	// Outcome is how the refresh token was answered: Rotated at login.
-	Outcome Outcome
+	Outcome family.Outcome
 	// Shared: equal requests that came at the same time have this grant too.
 	// The store may have been asked a few milliseconds before the last of them
 	// came.
@@ -74,7 +75,7 @@ func (s *Service) Start(ctx context.Context, p StartParams) (*Grant, error) {
 	if err != nil {
 		return nil, err
 	}
-	req := StartRequest{Family: f, MaxSessions: s.maxSessions, RefuseAtLimit: s.refuseAtLimit, Now: f.CreatedAt}
+	req := family.StartRequest{Record: f, MaxSessions: s.maxSessions, RefuseAtLimit: s.refuseAtLimit, Now: f.CreatedAt}
 	res, err := s.admit(ctx, p.Subject, req)
 	e := Event{Subject: p.Subject, SessionID: f.ID.String()}
 	e.describe(p.Client)
@@ -91,7 +92,7 @@ func (s *Service) Start(ctx context.Context, p StartParams) (*Grant, error) {
 	// faster than the store.
 	authority, err := s.ask(ctx, p.Subject, p.Client)
 	if err != nil {
-		if _, rerr := s.revoke(ctx, p.Subject, RevokeRequest{Subject: f.Subject, Family: f.ID, Proven: true, Reason: ReasonDenied}); rerr != nil {
+		if _, rerr := s.revoke(ctx, p.Subject, family.RevokeRequest{Subject: f.Subject, Family: f.ID, Proven: true, Reason: family.ReasonDenied}); rerr != nil {
 			return nil, rerr
 		}
 		return nil, err
@@ -99,21 +100,21 @@ func (s *Service) Start(ctx context.Context, p StartParams) (*Grant, error) {
 	e.Kind = EventLogin
 	s.record(ctx, e)
 	if len(res.Evicted) > 0 {
-		e.Kind, e.Reason, e.Count = EventRevoked, ReasonLimit, len(res.Evicted)
+		e.Kind, e.Reason, e.Count = EventRevoked, family.ReasonLimit, len(res.Evicted)
 		s.record(ctx, e)
 	}
-	return s.grant(&f, e.SessionID, &tok, authority, Rotated, f.CreatedAt)
+	return s.grant(&f, e.SessionID, &tok, authority, family.Rotated, f.CreatedAt)
 }
 
 // newFamily makes generation 0.
-func (s *Service) newFamily(p StartParams) (token, Family, error) {
+func (s *Service) newFamily(p StartParams) (token, family.Record, error) {
 	now := s.access.Now().Truncate(time.Millisecond)
 	tok := token{subject: p.Subject}
 	rand.Read(tok.family[2:])
 	rand.Read(tok.secret[:])
 	keys := s.codec.mac.keys()
 	if len(keys) == 0 {
-		return token{}, Family{}, errors.New("refresh: the key ring holds no root secret any more")
+		return token{}, family.Record{}, errors.New("refresh: the key ring holds no root secret any more")
 	}
 	copy(tok.family[:2], keys[0].ID[:])
 
@@ -121,13 +122,13 @@ func (s *Service) newFamily(p StartParams) (token, Family, error) {
 	fp := s.codec.fingerprint.key(tok.family)
 	if !ok || fp == nil {
 		// The ring was replaced between two lines; the next try has the new one.
-		return token{}, Family{}, fmt.Errorf("%w: the key ring changed", ErrUnavailable)
+		return token{}, family.Record{}, fmt.Errorf("%w: the key ring changed", ErrUnavailable)
 	}
 	lifetime := s.absolute
 	if !p.Remember {
 		lifetime = s.browser
 	}
-	return tok, Family{
+	return tok, family.Record{
 		Subject: subject, ID: tok.family,
 		Current: tok.hash(), Attempt: newAttempt(),
 		CreatedAt: now, RotatedAt: now, AuthTime: now.Truncate(time.Second),
@@ -138,22 +139,22 @@ func (s *Service) newFamily(p StartParams) (token, Family, error) {
 }
 
 // admit asks the store to keep a new family, within the subject's limit.
-func (s *Service) admit(ctx context.Context, subject string, req StartRequest) (StartResult, error) {
+func (s *Service) admit(ctx context.Context, subject string, req family.StartRequest) (family.StartResult, error) {
 	if s.refuseAtLimit {
 		// No family is born under an older secret any more, so what is
 		// counted here can only become less.
-		older, err := s.countOlderSecrets(ctx, subject, &req.Family)
+		older, err := s.countOlderSecrets(ctx, subject, &req.Record)
 		if err != nil {
-			return StartResult{}, err
+			return family.StartResult{}, err
 		}
 		if req.MaxSessions -= older; req.MaxSessions <= 0 {
-			return StartResult{Refused: true}, nil
+			return family.StartResult{Refused: true}, nil
 		}
 	}
 	res, err := s.store.Start(ctx, req)
 	if err == nil && s.maxSessions > 0 && !s.refuseAtLimit {
-		var older []FamilyID
-		older, err = s.limitOlderSecrets(ctx, subject, &req.Family)
+		var older []family.ID
+		older, err = s.limitOlderSecrets(ctx, subject, &req.Record)
 		res.Evicted = append(res.Evicted, older...)
 	}
 	return res, err
@@ -161,7 +162,7 @@ func (s *Service) admit(ctx context.Context, subject string, req StartRequest) (
 
 // countOlderSecrets returns how many sessions the subject has that were
 // started under an older root secret than the new one.
-func (s *Service) countOlderSecrets(ctx context.Context, subject string, f *Family) (n int, err error) {
+func (s *Service) countOlderSecrets(ctx context.Context, subject string, f *family.Record) (n int, err error) {
 	for _, key := range s.codec.subjectKeys(subject) {
 		if key == f.Subject {
 			continue
@@ -178,7 +179,7 @@ func (s *Service) countOlderSecrets(ctx context.Context, subject string, f *Fami
 // limitOlderSecrets counts the new family against those that the subject
 // started under an older root secret: they have another key in the store and
 // are all older than any under the newest.
-func (s *Service) limitOlderSecrets(ctx context.Context, subject string, f *Family) ([]FamilyID, error) {
+func (s *Service) limitOlderSecrets(ctx context.Context, subject string, f *family.Record) ([]family.ID, error) {
 	keys := s.codec.subjectKeys(subject)
 	if len(keys) < 2 {
 		return nil, nil
@@ -188,12 +189,12 @@ func (s *Service) limitOlderSecrets(ctx context.Context, subject string, f *Fami
 		return nil, err
 	}
 	room := max(0, s.maxSessions-len(newer))
-	var evicted []FamilyID
+	var evicted []family.ID
 	for _, key := range keys {
 		if key == f.Subject {
 			continue
 		}
-		ids, err := s.store.Revoke(ctx, RevokeRequest{Subject: key, KeepNewest: room, Reason: ReasonLimit, Attempt: f.Attempt, Now: f.CreatedAt})
+		ids, err := s.store.Revoke(ctx, family.RevokeRequest{Subject: key, KeepNewest: room, Reason: family.ReasonLimit, Attempt: f.Attempt, Now: f.CreatedAt})
 		if err != nil {
 			return nil, err
 		}
@@ -258,12 +259,12 @@ func (s *Service) Refresh(ctx context.Context, refreshToken string, c Client) (*
 // settle before the grant is handed out, even by a clock that is ahead: its
 // predecessor can be replayed until then.
 func (s *Service) young(g *Grant) bool {
-	return g.Outcome == Rotated || g.Outcome == Replayed && s.access.Now().Sub(g.rotatedAt) < s.settle/4
+	return g.Outcome == family.Rotated || g.Outcome == family.Replayed && s.access.Now().Sub(g.rotatedAt) < s.settle/4
 }
 
 // refreshFor does the work of all equal calls, so the end of one caller's
 // request does not end it.
-func (s *Service) refreshFor(ctx context.Context, tok *token, subject SubjectKey, fp Fingerprint, c Client) (_ *Grant, err error) {
+func (s *Service) refreshFor(ctx context.Context, tok *token, subject family.Subject, fp family.Fingerprint, c Client) (_ *Grant, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
 	defer func() {
@@ -279,10 +280,10 @@ func (s *Service) refreshFor(ctx context.Context, tok *token, subject SubjectKey
 // rotate asks the app, then the store, then signs: if anything fails after
 // the store was asked, the client still holds a token that is answered with
 // the same successor.
-func (s *Service) rotate(ctx context.Context, tok token, subject SubjectKey, fp Fingerprint, c Client) (*Grant, error) {
+func (s *Service) rotate(ctx context.Context, tok token, subject family.Subject, fp family.Fingerprint, c Client) (*Grant, error) {
 	authority, err := s.ask(ctx, tok.subject, c)
 	if errors.Is(err, ErrDenied) {
-		if _, rerr := s.revoke(ctx, tok.subject, RevokeRequest{Subject: subject, Family: tok.family, Proven: true, Reason: ReasonDenied}); rerr != nil {
+		if _, rerr := s.revoke(ctx, tok.subject, family.RevokeRequest{Subject: subject, Family: tok.family, Proven: true, Reason: family.ReasonDenied}); rerr != nil {
 			return nil, rerr
 		}
 	}
@@ -294,31 +295,31 @@ func (s *Service) rotate(ctx context.Context, tok token, subject SubjectKey, fp 
 		return nil, err
 	}
 	now, device, successor := s.access.Now().Truncate(time.Millisecond), c.device(), next.hash()
-	v, err := s.store.Rotate(ctx, Presentation{
+	v, err := s.store.Rotate(ctx, family.RotateRequest{
 		Subject: subject, Family: tok.family, Generation: tok.generation,
 		Hash: tok.hash(), Successor: successor, Attempt: newAttempt(),
-		Fingerprint: fp, Device: device, Rules: s.rules, Now: now,
+		Fingerprint: fp, Device: device, Policy: s.rules, Now: now,
 	})
 	e := Event{Subject: tok.subject, SessionID: tok.family.String(), Generation: tok.generation, Differs: v.Differs,
 		IP: device.IP, UserAgent: device.UserAgent}
 	if err != nil {
 		return nil, s.unavailable(ctx, e, err)
 	}
-	if v.Outcome == Overtaken {
+	if v.Outcome == family.Overtaken {
 		return nil, s.unavailable(ctx, e, errors.New("later requests of the session have overtaken this one"))
 	}
 	known := s.revoked.has(e.SessionID)
 	s.recordVerdict(ctx, e, v)
 	lost := known && v.Outcome.Accepted()
-	unheard := !known && v.Outcome == Gone && v.Family.Revoked != "" && now.Sub(v.Family.RevokedAt) < s.revoked.keep
+	unheard := !known && v.Outcome == family.Gone && v.Record.Revoked != "" && now.Sub(v.Record.RevokedAt) < s.revoked.keep
 	if lost || unheard {
 		// The store lost a revocation that this instance knows of, or has one
 		// whose announcement may have been lost with a reply: say it again.
-		why := v.Family.Revoked
+		why := v.Record.Revoked
 		if lost {
-			why = ReasonLogout
+			why = family.ReasonLogout
 		}
-		if _, err := s.revoke(ctx, tok.subject, RevokeRequest{Subject: subject, Family: tok.family, Proven: true, Reason: why}); err != nil {
+		if _, err := s.revoke(ctx, tok.subject, family.RevokeRequest{Subject: subject, Family: tok.family, Proven: true, Reason: why}); err != nil {
 			return nil, err
 		}
 		if lost {
@@ -329,16 +330,16 @@ func (s *Service) rotate(ctx context.Context, tok token, subject SubjectKey, fp 
 		return nil, s.refuse(&tok, v)
 	}
 	// A late retry finds the family one generation further than it asked for.
-	if v.Outcome == Repeated && v.Family.Generation == next.generation+1 {
+	if v.Outcome == family.Repeated && v.Record.Generation == next.generation+1 {
 		if next, err = s.codec.successor(&next); err != nil {
 			return nil, err
 		}
 		successor = next.hash()
 	}
-	if next.generation != v.Family.Generation || !equal(successor, v.Family.Current) {
+	if next.generation != v.Record.Generation || !equal(successor, v.Record.Current) {
 		return nil, s.unavailable(ctx, e, errors.New("the store's record does not follow from the token"))
 	}
-	return s.grant(&v.Family, e.SessionID, &next, authority, v.Outcome, now)
+	return s.grant(&v.Record, e.SessionID, &next, authority, v.Outcome, now)
 }
 
 // ask calls the claims hook.
@@ -370,7 +371,7 @@ func (s *Service) ask(ctx context.Context, subject string, c Client) (a Authorit
 }
 
 // grant signs the access token that goes with tok.
-func (s *Service) grant(f *Family, sessionID string, tok *token, a Authority, o Outcome, now time.Time) (*Grant, error) {
+func (s *Service) grant(f *family.Record, sessionID string, tok *token, a Authority, o family.Outcome, now time.Time) (*Grant, error) {
 	expires := f.AbsoluteExpiry
 	if t := now.Add(s.access.Lifetime()); t.Before(expires) {
 		expires = t
@@ -394,24 +395,24 @@ func (s *Service) grant(f *Family, sessionID string, tok *token, a Authority, o 
 }
 
 // recordVerdict tells what a presented token came to, and learns from it.
-func (s *Service) recordVerdict(ctx context.Context, e Event, v Verdict) {
+func (s *Service) recordVerdict(ctx context.Context, e Event, v family.Verdict) {
 	switch v.Outcome {
-	case Rotated:
+	case family.Rotated:
 		e.Kind = EventRefresh
-	case Replayed, Repeated:
+	case family.Replayed, family.Repeated:
 		e.Kind = EventReplayed
-	case StoreBehind, StoreBehindRefused:
+	case family.StoreBehind, family.StoreBehindRefused:
 		e.Kind = EventStoreBehind
-	case OtherClient:
+	case family.OtherClient:
 		e.Kind = EventFingerprint
-	case Reused:
-		e.Kind, e.Reason = EventReuse, ReasonReuse
+	case family.Reused:
+		e.Kind, e.Reason = EventReuse, family.ReasonReuse
 	default:
-		e.Kind, e.Reason = EventRefused, v.Family.Revoked
+		e.Kind, e.Reason = EventRefused, v.Record.Revoked
 	}
 	s.record(ctx, e)
-	if v.Family.Revoked != "" {
-		s.revoked.add(v.Family.ID.String(), v.Family.RevokedAt, s.access.Now())
+	if v.Record.Revoked != "" {
+		s.revoked.add(v.Record.ID.String(), v.Record.RevokedAt, s.access.Now())
 	}
 	if v.Outcome.Accepted() && v.Differs != 0 {
 		e.Kind = EventClientChanged
@@ -419,16 +420,16 @@ func (s *Service) recordVerdict(ctx context.Context, e Event, v Verdict) {
 	}
 }
 
-func (s *Service) refuse(tok *token, v Verdict) error {
-	e := &RefusedError{SessionID: tok.family.String(), Subject: tok.subject, Reason: v.Family.Revoked}
+func (s *Service) refuse(tok *token, v family.Verdict) error {
+	e := &RefusedError{SessionID: tok.family.String(), Subject: tok.subject, Reason: v.Record.Revoked}
 	switch {
-	case v.Outcome == Reused:
+	case v.Outcome == family.Reused:
 		e.Err = ErrReused
-	case v.Outcome == OtherClient:
+	case v.Outcome == family.OtherClient:
 		e.Err, e.Differs = ErrFingerprint, v.Differs
-	case v.Outcome == StoreBehindRefused:
+	case v.Outcome == family.StoreBehindRefused:
 		e.Err = ErrStoreBehind
-	case v.Family.Revoked != "":
+	case v.Record.Revoked != "":
 		e.Err = ErrRevoked
 	default:
 		e.Err = ErrGone

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sessionkit/sessionkit/access"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // A settler tells the store in the background which generations have settled:
@@ -15,7 +16,7 @@ type settler struct {
 	wake chan struct{}
 
 	mu      sync.Mutex
-	waiting map[FamilyID]settled
+	waiting map[family.ID]settled
 }
 
 type settled struct {
@@ -29,11 +30,11 @@ type settled struct {
 const maxSettling = 100_000
 
 func newSettler(s *Service) *settler {
-	return &settler{s: s, wake: make(chan struct{}, 1), waiting: make(map[FamilyID]settled)}
+	return &settler{s: s, wake: make(chan struct{}, 1), waiting: make(map[family.ID]settled)}
 }
 
 // add queues a generation; a newer one of the same family replaces it.
-func (q *settler) add(id FamilyID, v settled) {
+func (q *settler) add(id family.ID, v settled) {
 	q.mu.Lock()
 	if old, ok := q.waiting[id]; (ok && old.generation < v.generation) || (!ok && len(q.waiting) < maxSettling) {
 		q.waiting[id] = v
@@ -45,11 +46,11 @@ func (q *settler) add(id FamilyID, v settled) {
 	}
 }
 
-func (q *settler) take() map[FamilyID]settled {
+func (q *settler) take() map[family.ID]settled {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	batch := q.waiting
-	q.waiting = make(map[FamilyID]settled)
+	q.waiting = make(map[family.ID]settled)
 	return batch
 }
 
@@ -76,7 +77,7 @@ func (q *settler) run(ctx context.Context) {
 // settleRetry is the pause after a failure of the store.
 const settleRetry = time.Second
 
-func (q *settler) settle(ctx context.Context, id FamilyID, v settled) bool {
+func (q *settler) settle(ctx context.Context, id family.ID, v settled) bool {
 	subject, ok := q.s.codec.subjectKey(v.subject, id)
 	if !ok {
 		return true // the family's root secret left the ring, and the family with it
@@ -124,7 +125,7 @@ func (s *Service) Verify(accessToken string) (*access.Claims, error) {
 		return nil, ErrRevoked
 	}
 	if now.Sub(c.IssuedAt) >= s.settle && !s.rules.SingleUse && c.Mark() {
-		if id, err := ParseFamilyID(c.SessionID); err == nil {
+		if id, err := family.ParseID(c.SessionID); err == nil {
 			s.settler.add(id, settled{c.Subject, uint32(c.Generation)})
 		}
 	}
@@ -148,20 +149,20 @@ func (s *Service) Live(ctx context.Context, c *access.Claims) error {
 
 // find asks the store for the claims' family; the zero Family when there is
 // none.
-func (s *Service) find(ctx context.Context, c *access.Claims) (Family, error) {
-	id, err := ParseFamilyID(c.SessionID)
+func (s *Service) find(ctx context.Context, c *access.Claims) (family.Record, error) {
+	id, err := family.ParseID(c.SessionID)
 	if err != nil {
-		return Family{}, access.ErrClaims
+		return family.Record{}, access.ErrClaims
 	}
 	subject, ok := s.codec.subjectKey(c.Subject, id)
 	if !ok {
-		return Family{}, nil // its root secret left the ring, and the family with it
+		return family.Record{}, nil // its root secret left the ring, and the family with it
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	f, err := s.store.Find(ctx, subject, id, s.access.Now())
 	if err != nil {
-		return Family{}, s.unavailable(ctx, Event{Subject: c.Subject, SessionID: c.SessionID}, err)
+		return family.Record{}, s.unavailable(ctx, Event{Subject: c.Subject, SessionID: c.SessionID}, err)
 	}
 	return f, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sessionkit/sessionkit/cookie"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // TestPlantedCookiesDoNotPreventALogout: without the "__Host-" prefix a
@@ -82,7 +83,7 @@ func TestALoginDoesNotSurviveADeactivationThatItRaces(t *testing.T) {
 			t.Errorf("the login ended with %v", err)
 		}
 		f, err := k.store.Find(t.Context(), late.family.Subject, late.family.ID, k.Now())
-		if err != nil || f.Revoked != refresh.ReasonDenied {
+		if err != nil || f.Revoked != family.ReasonDenied {
 			t.Errorf("the family is %q, %v", f.Revoked, err)
 		}
 	})
@@ -90,14 +91,14 @@ func TestALoginDoesNotSurviveADeactivationThatItRaces(t *testing.T) {
 
 // lateStart is a store before which something else happens.
 type lateStart struct {
-	refresh.Store
+	family.Store
 	before func()
-	family refresh.Family
+	family family.Record
 }
 
-func (s *lateStart) Start(ctx context.Context, req refresh.StartRequest) (refresh.StartResult, error) {
+func (s *lateStart) Start(ctx context.Context, req family.StartRequest) (family.StartResult, error) {
 	s.before()
-	s.family = req.Family
+	s.family = req.Record
 	return s.Store.Start(ctx, req)
 }
 
@@ -122,7 +123,7 @@ func TestSessionsOfAnOlderRootSecretCount(t *testing.T) {
 					t.Errorf("the fourth login: %v", err)
 				}
 				k.renew(older[0])
-				if err := k.Revoke(context.Background(), "alice", older[1].Claims.SessionID, refresh.ReasonUser); err != nil {
+				if err := k.Revoke(context.Background(), "alice", older[1].Claims.SessionID, family.ReasonUser); err != nil {
 					t.Error(err)
 				}
 				k.login("alice") // there is room again

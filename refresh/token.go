@@ -3,6 +3,7 @@ package refresh
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
 	"hash"
@@ -13,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sessionkit/sessionkit/access"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // A refresh token is, in base64url without padding,
@@ -34,7 +36,7 @@ import (
 // two instances, a retry, or a store that was rolled back cannot fork a
 // family, and the store holds nothing from which a token could be made.
 type token struct {
-	family     FamilyID
+	family     family.ID
 	generation uint32
 	secret     [32]byte
 	subject    string
@@ -96,7 +98,7 @@ func (p *purpose) keys() []key {
 
 // key returns the key of the root secret that id names, or nil when that
 // secret is no longer in the ring.
-func (p *purpose) key(id FamilyID) *key {
+func (p *purpose) key(id family.ID) *key {
 	keys := p.keys()
 	for i := range keys {
 		if keys[i].ID == [2]byte(id[:2]) {
@@ -197,27 +199,27 @@ func (c *codec) successor(t *token) (token, error) {
 
 // subjectKey returns the subject's key under the root secret that id names.
 // It returns false when that secret is no longer in the ring.
-func (c *codec) subjectKey(subject string, id FamilyID) (SubjectKey, bool) {
+func (c *codec) subjectKey(subject string, id family.ID) (family.Subject, bool) {
 	key := c.subject.key(id)
 	if key == nil {
-		return SubjectKey{}, false
+		return family.Subject{}, false
 	}
 	return hashSubject(key, subject), true
 }
 
 // subjectKeys returns the subject's key under every root secret, newest first.
-func (c *codec) subjectKeys(subject string) []SubjectKey {
+func (c *codec) subjectKeys(subject string) []family.Subject {
 	all := c.subject.keys()
-	keys := make([]SubjectKey, len(all))
+	keys := make([]family.Subject, len(all))
 	for i := range all {
 		keys[i] = hashSubject(&all[i], subject)
 	}
 	return keys
 }
 
-func hashSubject(key *key, subject string) SubjectKey {
+func hashSubject(key *key, subject string) family.Subject {
 	sum := mac(key, subject)
-	return SubjectKey(sum[:16])
+	return family.Subject(sum[:16])
 }
 
 func checkSubject(subject string) error {
@@ -226,3 +228,7 @@ func checkSubject(subject string) error {
 	}
 	return nil
 }
+
+var strictBase64 = base64.RawURLEncoding.Strict()
+
+func equal(a, b [32]byte) bool { return subtle.ConstantTimeCompare(a[:], b[:]) == 1 }

@@ -18,6 +18,7 @@ import (
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // server is the part of the demo that the app talks to, with access tokens of
@@ -41,7 +42,7 @@ func newServer(t *testing.T) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := refresh.NewMemoryStore(refresh.MemoryConfig{})
+	store, err := family.NewMemoryStore(family.MemoryConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}

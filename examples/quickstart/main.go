@@ -9,6 +9,7 @@ import (
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 func main() {
@@ -18,7 +19,7 @@ func main() {
 	check(err)
 	tokens, err := access.New(access.Config{Issuer: "http://localhost:8080", Audience: "quickstart", Keys: ring})
 	check(err)
-	store, err := refresh.NewMemoryStore(refresh.MemoryConfig{}) // or redisstore.New
+	store, err := family.NewMemoryStore(family.MemoryConfig{}) // or redisstore.New
 	check(err)
 	sessions, err := refresh.New(refresh.Config{Access: tokens, Store: store})
 	check(err)

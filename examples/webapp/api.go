@@ -10,6 +10,7 @@ import (
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // credentials are what POST /login takes.
@@ -187,7 +188,7 @@ func (a *app) password(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	undo := a.users.setPassword(c.Subject, replacement)
-	if err := a.sessions.RevokeOthers(r.Context(), c, refresh.ReasonPassword); err != nil {
+	if err := a.sessions.RevokeOthers(r.Context(), c, family.ReasonPassword); err != nil {
 		undo() // a new password that leaves the thief signed in is worth nothing
 		refresh.WriteError(w, err)
 		return
@@ -203,7 +204,7 @@ func (a *app) setActive(active bool) http.HandlerFunc {
 			return
 		}
 		if !active {
-			if err := a.sessions.RevokeAll(r.Context(), name, refresh.ReasonDeactivate); err != nil {
+			if err := a.sessions.RevokeAll(r.Context(), name, family.ReasonDeactivate); err != nil {
 				refresh.WriteError(w, err)
 				return
 			}

@@ -30,6 +30,7 @@ import (
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/redisstore"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 func main() {
@@ -153,9 +154,9 @@ Start with -access-ttl 20s to watch it in fast motion.
 `
 
 // openStore returns the store that -redis names, after it has answered.
-func openStore(ctx context.Context, rawURL string, log *slog.Logger) (refresh.Store, func(), error) {
+func openStore(ctx context.Context, rawURL string, log *slog.Logger) (family.Store, func(), error) {
 	if rawURL == "" {
-		store, err := refresh.NewMemoryStore(refresh.MemoryConfig{})
+		store, err := family.NewMemoryStore(family.MemoryConfig{})
 		return store, func() {}, err
 	}
 	client, err := openRedis(rawURL)
@@ -214,7 +215,7 @@ func openRedis(rawURL string) (redis.UniversalClient, error) {
 }
 
 // newApp puts the kit together from the flags.
-func newApp(s settings, store refresh.Store, log *slog.Logger) (*app, error) {
+func newApp(s settings, store family.Store, log *slog.Logger) (*app, error) {
 	keys, err := openKeys(s, log)
 	if err != nil {
 		return nil, err

@@ -11,7 +11,7 @@ import (
 
 	"github.com/sessionkit/sessionkit/internal/redistest"
 	"github.com/sessionkit/sessionkit/redisstore"
-	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 	"github.com/sessionkit/sessionkit/refresh/storetest"
 )
 
@@ -52,7 +52,7 @@ func newClient(t testing.TB, addr string) *redis.Client {
 	return c
 }
 
-func newStore(t testing.TB, c *redis.Client) refresh.Store {
+func newStore(t testing.TB, c *redis.Client) family.Store {
 	t.Helper()
 	s, err := redisstore.New(redisstore.Config{Client: c})
 	if err != nil {
@@ -61,9 +61,9 @@ func newStore(t testing.TB, c *redis.Client) refresh.Store {
 	return s
 }
 
-func newMemoryStore(t testing.TB) refresh.Store {
+func newMemoryStore(t testing.TB) family.Store {
 	t.Helper()
-	s, err := refresh.NewMemoryStore(refresh.MemoryConfig{})
+	s, err := family.NewMemoryStore(family.MemoryConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,12 +72,12 @@ func newMemoryStore(t testing.TB) refresh.Store {
 
 func TestRedisStoreOnMiniredisKeepsTheContract(t *testing.T) {
 	c := newClient(t, miniredis.RunT(t).Addr())
-	storetest.Run(t, func(t testing.TB) refresh.Store { return newStore(t, c) })
+	storetest.Run(t, func(t testing.TB) family.Store { return newStore(t, c) })
 }
 
 // differential compares a store with the model of the contract. All sequences
 // use the one store: each has subjects of its own.
-func differential(t *testing.T, s refresh.Store, rounds int) {
+func differential(t *testing.T, s family.Store, rounds int) {
 	t.Helper()
 	t.Parallel()
 	for range rounds {

@@ -69,8 +69,8 @@ func (a *account) promoted(after time.Duration) {
 	a.outage = max(a.outage, after)
 }
 
-// A family is what the simulation knows of a session.
-type family struct {
+// A trackedSession is what the simulation knows of a session.
+type trackedSession struct {
 	asked   atomic.Bool // the user asked for its end: being refused is no error from here
 	ended   atomic.Bool // and was told that it is done: being accepted is one
 	thief   atomic.Bool // somebody has copied a token and the fingerprint
@@ -91,7 +91,7 @@ type mark struct {
 }
 
 // prove notes that the user has shown an access token as old as the settle time.
-func (f *family) prove(generation uint32) {
+func (f *trackedSession) prove(generation uint32) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if generation > f.proved.generation {
@@ -100,7 +100,7 @@ func (f *family) prove(generation uint32) {
 }
 
 // settle notes a report, and how long after the proof it came if it is the first.
-func (f *family) settle(generation uint32, failover int64) (late time.Duration, first bool) {
+func (f *trackedSession) settle(generation uint32, failover int64) (late time.Duration, first bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if generation <= f.settled.generation {
@@ -113,7 +113,7 @@ func (f *family) settle(generation uint32, failover int64) (late time.Duration, 
 	return 0, true
 }
 
-func (f *family) marks() (proved, settled mark) {
+func (f *trackedSession) marks() (proved, settled mark) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.proved, f.settled

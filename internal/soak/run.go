@@ -87,7 +87,7 @@ func (w *world) close() {
 	}
 	a := &w.account
 	w.families.Range(func(key, value any) bool {
-		sid, f := key.(string), value.(*family)
+		sid, f := key.(string), value.(*trackedSession)
 		u := current[sid]
 		switch {
 		case f.ended.Load():
@@ -125,7 +125,7 @@ func (w *world) close() {
 func (w *world) awaitReports() {
 	deadline := time.Now().Add(closing)
 	w.families.Range(func(key, value any) bool {
-		f := value.(*family)
+		f := value.(*trackedSession)
 		for {
 			proved, settled := f.marks()
 			switch {

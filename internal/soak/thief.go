@@ -17,7 +17,7 @@ import (
 // pleases, and what he gets for it, for as long as it works.
 type thief struct {
 	*user
-	family     *family
+	family     *trackedSession
 	generation uint32
 	out        bool // he was refused
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/redisstore"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // Times are those of production, scaled by the access token's lifetime: what
@@ -53,7 +54,7 @@ type world struct {
 	failovers failovers
 	instances []*instance
 	users     []*user
-	families  sync.Map // session id -> *family
+	families  sync.Map // session id -> *trackedSession
 	account   account
 	calm      atomic.Bool
 	probes    sync.WaitGroup
@@ -70,9 +71,9 @@ type instance struct {
 
 func (in *instance) now() time.Time { return time.Now().Add(in.offset) }
 
-func (w *world) family(sid string) *family {
-	f, _ := w.families.LoadOrStore(sid, new(family))
-	return f.(*family)
+func (w *world) family(sid string) *trackedSession {
+	f, _ := w.families.LoadOrStore(sid, new(trackedSession))
+	return f.(*trackedSession)
 }
 
 // Record implements refresh.Recorder.
@@ -232,7 +233,7 @@ func (w *world) routes(auth *middleware.Auth, sessions *refresh.Service) http.Ha
 	})))
 	mux.Handle("POST /password", auth.RequireAuth(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		c, _ := middleware.Session(r.Context())
-		if err := sessions.RevokeOthers(r.Context(), c, refresh.ReasonPassword); err != nil {
+		if err := sessions.RevokeOthers(r.Context(), c, family.ReasonPassword); err != nil {
 			refresh.WriteError(rw, err)
 			return
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // A Kit is sessionkit with default settings, for one test.
@@ -59,7 +60,7 @@ func New(t testing.TB) *Kit {
 	k.check(err)
 	tokens, err := access.New(access.Config{Issuer: "https://authtest.example", Audience: "authtest", Keys: ring})
 	k.check(err)
-	store, err := refresh.NewMemoryStore(refresh.MemoryConfig{})
+	store, err := family.NewMemoryStore(family.MemoryConfig{})
 	k.check(err)
 	k.Sessions, err = refresh.New(refresh.Config{Access: tokens, Store: store, Claims: k.claims})
 	k.check(err)
@@ -140,5 +141,5 @@ func (s *Session) Context(ctx context.Context) context.Context {
 // Revoke ends the session, as a logout elsewhere would.
 func (s *Session) Revoke() {
 	s.kit.t.Helper()
-	s.kit.check(s.kit.Sessions.Revoke(context.Background(), s.Grant.Claims.Subject, s.Grant.Claims.SessionID, refresh.ReasonLogout))
+	s.kit.check(s.kit.Sessions.Revoke(context.Background(), s.Grant.Claims.Subject, s.Grant.Claims.SessionID, family.ReasonLogout))
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // Compare puts a sequence of operations to the store and to a model of the
@@ -21,7 +21,7 @@ import (
 // shrinks the sequence. The operations are on two subjects with random keys,
 // of a few families each; one sequence in several is done with each operation
 // executed twice.
-func Compare(store refresh.Store, steps int, choose func(n int) int) error {
+func Compare(store family.Store, steps int, choose func(n int) int) error {
 	w := &walk{ctx: context.Background(), store: store, choose: choose, now: now()}
 	for i := range w.subjects {
 		w.subjects[i] = login(w.now).Subject
@@ -40,16 +40,16 @@ func Compare(store refresh.Store, steps int, choose func(n int) int) error {
 // A walk is one sequence under way.
 type walk struct {
 	ctx    context.Context
-	store  refresh.Store
+	store  family.Store
 	model  model
 	choose func(n int) int
 
 	now      time.Time
-	subjects [2]refresh.SubjectKey
-	families []refresh.Family // as they were started
-	tokens   []refresh.Presentation
-	starts   []refresh.StartRequest
-	revokes  []refresh.RevokeRequest
+	subjects [2]family.Subject
+	families []family.Record // as they were started
+	tokens   []family.RotateRequest
+	starts   []family.StartRequest
+	revokes  []family.RevokeRequest
 	log      []string
 }
 
@@ -116,15 +116,15 @@ func (w *walk) pass() {
 // steady reports whether no record is forgotten between then and now, so that
 // a request with the time of then finds in every store what the model has.
 func (w *walk) steady(then time.Time) bool {
-	return !slices.ContainsFunc(w.model.records, func(f *refresh.Family) bool {
+	return !slices.ContainsFunc(w.model.records, func(f *family.Record) bool {
 		end := forgotten(f)
 		return end.After(then) && !end.After(w.now)
 	})
 }
 
-func (w *walk) subject() refresh.SubjectKey { return w.subjects[w.choose(len(w.subjects))] }
+func (w *walk) subject() family.Subject { return w.subjects[w.choose(len(w.subjects))] }
 
-func (w *walk) family() *refresh.Family { return &w.families[w.choose(len(w.families))] }
+func (w *walk) family() *family.Record { return &w.families[w.choose(len(w.families))] }
 
 // twice is how often an operation is executed: its repetition must not show.
 func (w *walk) twice() int { return 1 + w.choose(4)/3 }
@@ -140,14 +140,14 @@ func (w *walk) stepStart() error {
 		f.Prior = attempt()
 	}
 	f.Fingerprint = w.client()
-	req := refresh.StartRequest{Family: f, MaxSessions: w.choose(4), RefuseAtLimit: w.choose(2) == 1, Now: w.now}
+	req := family.StartRequest{Record: f, MaxSessions: w.choose(4), RefuseAtLimit: w.choose(2) == 1, Now: w.now}
 	w.families = append(w.families, f)
 	w.starts = append(w.starts, req)
 	w.note("start %s, limit %d, refuse %t", w.name(f.ID), req.MaxSessions, req.RefuseAtLimit)
 	return w.start(req)
 }
 
-func (w *walk) start(req refresh.StartRequest) error {
+func (w *walk) start(req family.StartRequest) error {
 	for range w.twice() {
 		want := w.model.start(req)
 		got, err := w.store.Start(w.ctx, req)
@@ -162,7 +162,7 @@ func (w *walk) start(req refresh.StartRequest) error {
 }
 
 // client returns one of a few fingerprints; each component may be missing.
-func (w *walk) client() refresh.Fingerprint {
+func (w *walk) client() family.Fingerprint {
 	c := []string{"home", "firefox", "laptop"}
 	if k := w.choose(9); k > 2 {
 		c[k%3] = []string{"other", ""}[k/3-1]
@@ -179,9 +179,9 @@ func (w *walk) stepRotate() error {
 	generation := max(0, int(g)+[]int{0, -1, 1, -2, 3}[w.choose(5)])
 	p := present(*f, uint32(generation), w.now)
 	p.Fingerprint = w.client()
-	p.Device = refresh.Device{UserAgent: []string{"Firefox on Linux", ""}[w.choose(2)], IP: []string{"192.0.2.1", "2001:db8::1"}[w.choose(2)]}
-	p.Rules = refresh.Rules{
-		Enforced:          refresh.Components(w.choose(8)),
+	p.Device = family.Device{UserAgent: []string{"Firefox on Linux", ""}[w.choose(2)], IP: []string{"192.0.2.1", "2001:db8::1"}[w.choose(2)]}
+	p.Policy = family.Policy{
+		Enforced:          family.Components(w.choose(8)),
 		RevokeOnMismatch:  w.choose(4) == 3,
 		RefuseStoreBehind: w.choose(4) == 3,
 		SingleUse:         w.choose(8) == 7,
@@ -197,10 +197,10 @@ func (w *walk) stepRotate() error {
 	return w.rotate(p)
 }
 
-func (w *walk) rotate(p refresh.Presentation) error {
+func (w *walk) rotate(p family.RotateRequest) error {
 	for range w.twice() {
 		want := w.model.rotate(p)
-		w.note("rotate %s with generation %d, %+v, client %s: %v", w.name(p.Family), p.Generation, p.Rules, want.Differs, want.Outcome)
+		w.note("rotate %s with generation %d, %+v, client %s: %v", w.name(p.Family), p.Generation, p.Policy, want.Differs, want.Outcome)
 		got, err := w.store.Rotate(w.ctx, p)
 		if err != nil {
 			return err
@@ -233,7 +233,7 @@ func (w *walk) stepSettle() error {
 func (w *walk) stepRevoke() error {
 	f := w.family()
 	req := all(f.Subject, w.now)
-	req.Reason = []refresh.Reason{refresh.ReasonLogout, refresh.ReasonUser}[w.choose(2)]
+	req.Reason = []family.Reason{family.ReasonLogout, family.ReasonUser}[w.choose(2)]
 	switch w.choose(4) {
 	case 0, 1:
 		req.Family = f.ID
@@ -249,7 +249,7 @@ func (w *walk) stepRevoke() error {
 	return w.revoke(req)
 }
 
-func (w *walk) revoke(req refresh.RevokeRequest) error {
+func (w *walk) revoke(req family.RevokeRequest) error {
 	w.note("revoke family %s, except %s, keep %d", w.name(req.Family), w.name(req.Except), req.KeepNewest)
 	for range w.twice() {
 		want := w.model.revoke(req)
@@ -257,7 +257,7 @@ func (w *walk) revoke(req refresh.RevokeRequest) error {
 		if err != nil {
 			return err
 		}
-		if req.Proven && len(want) == 0 && equalIDs(got, []refresh.FamilyID{req.Family}) {
+		if req.Proven && len(want) == 0 && equalIDs(got, []family.ID{req.Family}) {
 			continue // a store may answer for what it no longer knows
 		}
 		if !equalIDs(got, want) {
@@ -279,7 +279,7 @@ func (w *walk) stepRetry() error {
 		}
 	case 2:
 		if req := w.starts[len(w.starts)-1-w.choose(len(w.starts))]; w.steady(req.Now) {
-			w.note("start %s again", w.name(req.Family.ID))
+			w.note("start %s again", w.name(req.Record.ID))
 			return w.start(req)
 		}
 	case 3:
@@ -313,7 +313,7 @@ func (w *walk) compareAll() error {
 }
 
 // look compares the record of one family.
-func (w *walk) look(f *refresh.Family) error {
+func (w *walk) look(f *family.Record) error {
 	got, err := w.store.Find(w.ctx, f.Subject, f.ID, w.now)
 	if err != nil {
 		return err
@@ -324,7 +324,7 @@ func (w *walk) look(f *refresh.Family) error {
 	return nil
 }
 
-func (w *walk) compareList(subject refresh.SubjectKey) error {
+func (w *walk) compareList(subject family.Subject) error {
 	got, err := w.store.List(w.ctx, subject, w.now)
 	if err != nil {
 		return err
@@ -336,7 +336,7 @@ func (w *walk) compareList(subject refresh.SubjectKey) error {
 }
 
 // name is a family as the report shows it.
-func (w *walk) name(id refresh.FamilyID) string {
+func (w *walk) name(id family.ID) string {
 	for i, f := range w.families {
 		if f.ID == id {
 			return fmt.Sprintf("#%d of %x", i+1, f.Subject[:2])

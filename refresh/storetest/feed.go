@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // patience bounds what a feed may take to report. Feeds take milliseconds; a
@@ -14,7 +14,7 @@ const patience = 10 * time.Second
 
 // A report is one call of FeedHandler.Revoked.
 type report struct {
-	id refresh.FamilyID
+	id family.ID
 	at time.Time
 }
 
@@ -23,23 +23,23 @@ type follower struct {
 	h       *harness
 	revoked chan report
 	synced  chan struct{}
-	seen    map[refresh.FamilyID]bool
+	seen    map[family.ID]bool
 	ended   chan error
 	stop    context.CancelFunc
 }
 
 // follow starts following the store's feed and waits for the first catch-up.
 // It skips the test for stores without one.
-func follow(h *harness, s refresh.Store) *follower {
+func follow(h *harness, s family.Store) *follower {
 	h.Helper()
-	feed, ok := s.(refresh.Feed)
+	feed, ok := s.(family.Feed)
 	if !ok {
 		h.Skip("the store has no feed")
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(h.Context()))
 	f := &follower{
 		h: h, stop: cancel, ended: make(chan error, 1), synced: make(chan struct{}, 1),
-		revoked: make(chan report, 1<<16), seen: make(map[refresh.FamilyID]bool),
+		revoked: make(chan report, 1<<16), seen: make(map[family.ID]bool),
 	}
 	go func() { f.ended <- feed.Follow(ctx, time.Hour, f) }()
 	h.Cleanup(func() { f.end() })
@@ -47,12 +47,12 @@ func follow(h *harness, s refresh.Store) *follower {
 	return f
 }
 
-// Revoked implements refresh.FeedHandler.
-func (f *follower) Revoked(id refresh.FamilyID, at time.Time) {
+// Revoked implements family.FeedHandler.
+func (f *follower) Revoked(id family.ID, at time.Time) {
 	f.revoked <- report{id, at}
 }
 
-// Synced implements refresh.FeedHandler.
+// Synced implements family.FeedHandler.
 func (f *follower) Synced() {
 	select {
 	case f.synced <- struct{}{}:
@@ -75,7 +75,7 @@ func (f *follower) sync() {
 
 // hears waits until all the families were reported. Those of other tests,
 // whose time may be another, are ignored.
-func (f *follower) hears(want ...refresh.Family) {
+func (f *follower) hears(want ...family.Record) {
 	f.h.Helper()
 	limit := time.After(patience)
 	for _, w := range want {
@@ -113,7 +113,7 @@ var feedRules = []rule{
 		f := follow(h, h.store)
 		t := now()
 		a, b, c := three(h, t)
-		h.revoke(one(a, refresh.ReasonLogout, t))
+		h.revoke(one(a, family.ReasonLogout, t))
 		f.hears(a)
 		h.revoke(all(a.Subject, t))
 		f.hears(b, c)
@@ -123,7 +123,7 @@ var feedRules = []rule{
 		other := &harness{T: h.T, open: h.open, store: h.open(h.T)}
 		t := now()
 		a := h.keep(login(t))
-		other.revoke(one(a, refresh.ReasonLogout, t))
+		other.revoke(one(a, family.ReasonLogout, t))
 		f.hears(a)
 		h.lists(a.Subject, t)
 	}},
@@ -131,23 +131,23 @@ var feedRules = []rule{
 		f := follow(h, h.store)
 		t := now()
 		evicted := h.keep(login(t))
-		h.start(refresh.StartRequest{Family: loginOf(evicted.Subject, t.Add(time.Second)), MaxSessions: 1, Now: t.Add(time.Second)})
+		h.start(family.StartRequest{Record: loginOf(evicted.Subject, t.Add(time.Second)), MaxSessions: 1, Now: t.Add(time.Second)})
 		f.hears(evicted)
 		reused := h.keep(at(login(t), 2, true))
-		h.expect(refresh.Reused, present(reused, 1, t))
+		h.expect(family.Reused, present(reused, 1, t))
 		f.hears(reused)
 		elsewhere := h.keep(login(t))
 		p := present(elsewhere, 0, t)
-		p.Fingerprint, p.Rules.RevokeOnMismatch = client("home", "curl", ""), true
-		h.expect(refresh.OtherClient, p)
+		p.Fingerprint, p.Policy.RevokeOnMismatch = client("home", "curl", ""), true
+		h.expect(family.OtherClient, p)
 		f.hears(elsewhere)
 	}},
 	{"a family that the store does not know is reported where it is proven, and only there", func(h *harness) {
 		f := follow(h, h.store)
 		t := now()
 		named, proven := login(t), login(t)
-		h.revoke(one(named, refresh.ReasonUser, t))
-		req := one(proven, refresh.ReasonLogout, t)
+		h.revoke(one(named, family.ReasonUser, t))
+		req := one(proven, family.ReasonLogout, t)
 		req.Proven = true
 		h.revoke(req)
 		f.hears(proven)
@@ -158,7 +158,7 @@ var feedRules = []rule{
 	{"a revocation repeated is reported again, as its first report may be lost", func(h *harness) {
 		t := now()
 		a := h.keep(login(t))
-		req := one(a, refresh.ReasonLogout, t)
+		req := one(a, family.ReasonLogout, t)
 		h.revoke(req)
 		f := follow(h, h.store)
 		f.hears(a)
@@ -176,7 +176,7 @@ var feedRules = []rule{
 	{"two followers hear the same", func(h *harness) {
 		f, g := follow(h, h.store), follow(h, h.open(h.T))
 		a := h.keep(login(now()))
-		h.revoke(one(a, refresh.ReasonLogout, a.CreatedAt))
+		h.revoke(one(a, family.ReasonLogout, a.CreatedAt))
 		f.hears(a)
 		g.hears(a)
 	}},
@@ -189,7 +189,7 @@ var feedRules = []rule{
 		f := follow(h, h.store)
 		t := now()
 		subject := login(t).Subject
-		var families []refresh.Family
+		var families []family.Record
 		for range 1500 {
 			families = append(families, h.keep(loginOf(subject, t)))
 		}

@@ -10,18 +10,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // A harness is a store under test, with shorthands that fail the test where
 // the contract knows no error.
 type harness struct {
 	*testing.T
-	open  func(testing.TB) refresh.Store
-	store refresh.Store
+	open  func(testing.TB) family.Store
+	store family.Store
 }
 
-func (h *harness) start(req refresh.StartRequest) refresh.StartResult {
+func (h *harness) start(req family.StartRequest) family.StartResult {
 	h.Helper()
 	res, err := h.store.Start(h.Context(), req)
 	if err != nil {
@@ -31,15 +31,15 @@ func (h *harness) start(req refresh.StartRequest) refresh.StartResult {
 }
 
 // keep starts a family without a limit.
-func (h *harness) keep(f refresh.Family) refresh.Family {
+func (h *harness) keep(f family.Record) family.Record {
 	h.Helper()
-	if res := h.start(refresh.StartRequest{Family: f, Now: f.CreatedAt}); res.Refused || len(res.Evicted) > 0 {
+	if res := h.start(family.StartRequest{Record: f, Now: f.CreatedAt}); res.Refused || len(res.Evicted) > 0 {
 		h.Fatalf("Start without a limit: %+v, want the family kept and nobody evicted", res)
 	}
 	return f
 }
 
-func (h *harness) rotate(p refresh.Presentation) refresh.Verdict {
+func (h *harness) rotate(p family.RotateRequest) family.Verdict {
 	h.Helper()
 	v, err := h.store.Rotate(h.Context(), p)
 	if err != nil {
@@ -49,7 +49,7 @@ func (h *harness) rotate(p refresh.Presentation) refresh.Verdict {
 }
 
 // expect rotates and checks the outcome.
-func (h *harness) expect(want refresh.Outcome, p refresh.Presentation) refresh.Verdict {
+func (h *harness) expect(want family.Outcome, p family.RotateRequest) family.Verdict {
 	h.Helper()
 	v := h.rotate(p)
 	if v.Outcome != want {
@@ -58,7 +58,7 @@ func (h *harness) expect(want refresh.Outcome, p refresh.Presentation) refresh.V
 	return v
 }
 
-func (h *harness) settle(f refresh.Family, generation uint32) {
+func (h *harness) settle(f family.Record, generation uint32) {
 	h.Helper()
 	if err := h.store.Settle(h.Context(), f.Subject, f.ID, generation); err != nil {
 		h.Fatalf("Settle: %v", err)
@@ -66,7 +66,7 @@ func (h *harness) settle(f refresh.Family, generation uint32) {
 }
 
 // revoke returns the dead, sorted.
-func (h *harness) revoke(req refresh.RevokeRequest) []refresh.FamilyID {
+func (h *harness) revoke(req family.RevokeRequest) []family.ID {
 	h.Helper()
 	ids, err := h.store.Revoke(h.Context(), req)
 	if err != nil {
@@ -75,7 +75,7 @@ func (h *harness) revoke(req refresh.RevokeRequest) []refresh.FamilyID {
 	return sorted(ids)
 }
 
-func (h *harness) find(f refresh.Family, now time.Time) refresh.Family {
+func (h *harness) find(f family.Record, now time.Time) family.Record {
 	h.Helper()
 	got, err := h.store.Find(h.Context(), f.Subject, f.ID, now)
 	if err != nil {
@@ -84,7 +84,7 @@ func (h *harness) find(f refresh.Family, now time.Time) refresh.Family {
 	return got
 }
 
-func (h *harness) list(subject refresh.SubjectKey, now time.Time) []refresh.Family {
+func (h *harness) list(subject family.Subject, now time.Time) []family.Record {
 	h.Helper()
 	got, err := h.store.List(h.Context(), subject, now)
 	if err != nil {
@@ -94,7 +94,7 @@ func (h *harness) list(subject refresh.SubjectKey, now time.Time) []refresh.Fami
 }
 
 // holds checks that the store's record of want is want.
-func (h *harness) holds(want refresh.Family, now time.Time) {
+func (h *harness) holds(want family.Record, now time.Time) {
 	h.Helper()
 	if d := diffFamily(h.find(want, now), want); d != "" {
 		h.Fatalf("the store's record: %s", d)
@@ -102,7 +102,7 @@ func (h *harness) holds(want refresh.Family, now time.Time) {
 }
 
 // holdsNothing checks that the store knows neither the family nor its tombstone.
-func (h *harness) holdsNothing(f refresh.Family, now time.Time) {
+func (h *harness) holdsNothing(f family.Record, now time.Time) {
 	h.Helper()
 	if got := h.find(f, now); !got.ID.IsZero() || got.Revoked != "" {
 		h.Fatalf("Find = %+v, want the zero Family", got)
@@ -110,7 +110,7 @@ func (h *harness) holdsNothing(f refresh.Family, now time.Time) {
 }
 
 // lists checks the subject's live families, in order.
-func (h *harness) lists(subject refresh.SubjectKey, now time.Time, want ...refresh.Family) {
+func (h *harness) lists(subject family.Subject, now time.Time, want ...family.Record) {
 	h.Helper()
 	if d := diffFamilies(h.list(subject, now), want); d != "" {
 		h.Fatalf("List: %s", d)
@@ -129,21 +129,21 @@ const (
 )
 
 // login returns a family of a new subject, as Service.Start makes it.
-func login(at time.Time) refresh.Family {
-	var f refresh.Family
+func login(at time.Time) family.Record {
+	var f family.Record
 	rand.Read(f.Subject[:])
 	return loginOf(f.Subject, at)
 }
 
 // loginOf returns another family of the subject.
-func loginOf(subject refresh.SubjectKey, at time.Time) refresh.Family {
-	f := refresh.Family{
+func loginOf(subject family.Subject, at time.Time) family.Record {
+	f := family.Record{
 		Subject: subject, Attempt: attempt(),
 		CreatedAt: at, RotatedAt: at, AuthTime: at.Truncate(time.Second),
 		Idle: idle, AbsoluteExpiry: at.Add(lifetime),
 		Remember: true, ACR: "urn:example:mfa", AMR: []string{"pwd", "otp"},
 		Fingerprint: client("home", "firefox", "laptop"),
-		Device:      refresh.Device{UserAgent: "Firefox on Linux", IP: "192.0.2.1"},
+		Device:      family.Device{UserAgent: "Firefox on Linux", IP: "192.0.2.1"},
 	}
 	rand.Read(f.ID[:])
 	f.Current = hash(f.ID, 0)
@@ -151,48 +151,48 @@ func loginOf(subject refresh.SubjectKey, at time.Time) refresh.Family {
 }
 
 // at returns f as it is after some rotations.
-func at(f refresh.Family, generation uint32, settled bool) refresh.Family {
+func at(f family.Record, generation uint32, settled bool) family.Record {
 	f.Generation, f.Settled, f.Current = generation, settled, hash(f.ID, generation)
 	return f
 }
 
 // present lays the token of a generation before the family, by the client
 // that signed in, as an attempt of its own.
-func present(f refresh.Family, generation uint32, now time.Time) refresh.Presentation {
-	return refresh.Presentation{
+func present(f family.Record, generation uint32, now time.Time) family.RotateRequest {
+	return family.RotateRequest{
 		Subject: f.Subject, Family: f.ID, Generation: generation,
 		Hash: hash(f.ID, generation), Successor: hash(f.ID, generation+1), Attempt: attempt(),
 		Fingerprint: client("home", "firefox", "laptop"),
-		Device:      refresh.Device{UserAgent: "Firefox on Linux", IP: "192.0.2.1"},
-		Rules:       refresh.Rules{Enforced: refresh.UserAgent | refresh.DeviceID},
+		Device:      family.Device{UserAgent: "Firefox on Linux", IP: "192.0.2.1"},
+		Policy:      family.Policy{Enforced: family.UserAgent | family.DeviceID},
 		Now:         now,
 	}
 }
 
 // one selects a single family for revocation.
-func one(f refresh.Family, why refresh.Reason, now time.Time) refresh.RevokeRequest {
-	return refresh.RevokeRequest{Subject: f.Subject, Family: f.ID, Reason: why, Attempt: attempt(), Now: now}
+func one(f family.Record, why family.Reason, now time.Time) family.RevokeRequest {
+	return family.RevokeRequest{Subject: f.Subject, Family: f.ID, Reason: why, Attempt: attempt(), Now: now}
 }
 
 // all selects every family of a subject.
-func all(subject refresh.SubjectKey, now time.Time) refresh.RevokeRequest {
-	return refresh.RevokeRequest{Subject: subject, Reason: refresh.ReasonLogoutAll, Attempt: attempt(), Now: now}
+func all(subject family.Subject, now time.Time) family.RevokeRequest {
+	return family.RevokeRequest{Subject: subject, Reason: family.ReasonLogoutAll, Attempt: attempt(), Now: now}
 }
 
 // hash stands for the SHA-256 of a generation's secret: any function of the
 // family and the generation will do, as long as the chain never forks.
-func hash(id refresh.FamilyID, generation uint32) [32]byte {
+func hash(id family.ID, generation uint32) [32]byte {
 	return sha256.Sum256(binary.BigEndian.AppendUint32(id[:], generation))
 }
 
-func attempt() (a refresh.Attempt) {
+func attempt() (a family.Attempt) {
 	rand.Read(a[:])
 	a[0] |= 1 // never zero
 	return a
 }
 
 // client makes a fingerprint; an empty component is not bound.
-func client(components ...string) (f refresh.Fingerprint) {
+func client(components ...string) (f family.Fingerprint) {
 	for i, c := range components {
 		if c != "" {
 			h := sha256.Sum256([]byte(c))
@@ -202,23 +202,23 @@ func client(components ...string) (f refresh.Fingerprint) {
 	return f
 }
 
-func ids(families ...refresh.Family) []refresh.FamilyID {
-	var list []refresh.FamilyID
+func ids(families ...family.Record) []family.ID {
+	var list []family.ID
 	for _, f := range families {
 		list = append(list, f.ID)
 	}
 	return sorted(list)
 }
 
-func sorted(list []refresh.FamilyID) []refresh.FamilyID {
+func sorted(list []family.ID) []family.ID {
 	list = slices.Clone(list)
-	slices.SortFunc(list, func(a, b refresh.FamilyID) int { return bytes.Compare(a[:], b[:]) })
+	slices.SortFunc(list, func(a, b family.ID) int { return bytes.Compare(a[:], b[:]) })
 	return list
 }
 
 // Differences, in words. Empty means equal.
 
-func diffFamilies(got, want []refresh.Family) string {
+func diffFamilies(got, want []family.Record) string {
 	if len(got) != len(want) {
 		return fmt.Sprintf("%d families, want %d", len(got), len(want))
 	}
@@ -232,9 +232,9 @@ func diffFamilies(got, want []refresh.Family) string {
 
 // diffFamily compares what is meaningful in a record: all of a live one, and
 // what Family.Revoked says of a tombstone.
-func diffFamily(got, want refresh.Family) string {
+func diffFamily(got, want family.Record) string {
 	if want.Revoked != "" {
-		got = refresh.Family{Subject: got.Subject, ID: got.ID, Attempt: got.Attempt, Revoked: got.Revoked, RevokedAt: got.RevokedAt}
+		got = family.Record{Subject: got.Subject, ID: got.ID, Attempt: got.Attempt, Revoked: got.Revoked, RevokedAt: got.RevokedAt}
 	}
 	for _, field := range []struct {
 		name      string
@@ -271,18 +271,18 @@ func diffFamily(got, want refresh.Family) string {
 // diffVerdict compares answers to a presentation. Changed is between a store
 // and Decide, and not part of the answer. A store that still has the record of
 // an expired family may return it with Gone.
-func diffVerdict(got, want refresh.Verdict) string {
+func diffVerdict(got, want family.Verdict) string {
 	if got.Outcome != want.Outcome {
 		return fmt.Sprintf("outcome %v, want %v", got.Outcome, want.Outcome)
 	}
 	if got.Differs != want.Differs {
 		return fmt.Sprintf("Differs is %q, want %q", got.Differs, want.Differs)
 	}
-	if want.Outcome == refresh.Gone && want.Family.Revoked == "" {
-		if got.Family.Revoked != "" {
-			return fmt.Sprintf("gone for %q, want no reason", got.Family.Revoked)
+	if want.Outcome == family.Gone && want.Record.Revoked == "" {
+		if got.Record.Revoked != "" {
+			return fmt.Sprintf("gone for %q, want no reason", got.Record.Revoked)
 		}
 		return ""
 	}
-	return diffFamily(got.Family, want.Family)
+	return diffFamily(got.Record, want.Record)
 }

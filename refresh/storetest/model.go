@@ -5,19 +5,19 @@ import (
 	"slices"
 	"time"
 
-	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
-// A model is the contract of refresh.Store, executed as plainly as can be: a
+// A model is the contract of family.Store, executed as plainly as can be: a
 // list of records, no locks, nothing clever. It shares no code with any store
 // but the decisions that package refresh makes for all of them.
 type model struct {
-	records []*refresh.Family
+	records []*family.Record
 }
 
 // get returns the record that is known at now: alive, or a tombstone that is
 // still kept.
-func (m *model) get(subject refresh.SubjectKey, id refresh.FamilyID, now time.Time) *refresh.Family {
+func (m *model) get(subject family.Subject, id family.ID, now time.Time) *family.Record {
 	for _, f := range m.records {
 		if f.Subject == subject && f.ID == id && known(f, now) {
 			return f
@@ -26,25 +26,25 @@ func (m *model) get(subject refresh.SubjectKey, id refresh.FamilyID, now time.Ti
 	return nil
 }
 
-func known(f *refresh.Family, now time.Time) bool { return now.Before(forgotten(f)) }
+func known(f *family.Record, now time.Time) bool { return now.Before(forgotten(f)) }
 
 // forgotten is when a record ceases to be known.
-func forgotten(f *refresh.Family) time.Time {
+func forgotten(f *family.Record) time.Time {
 	if f.Revoked != "" {
-		return f.RevokedAt.Add(refresh.TombstoneRetention)
+		return f.RevokedAt.Add(family.TombstoneRetention)
 	}
 	return f.ExpiresAt()
 }
 
 // live returns the subject's live families, oldest first.
-func (m *model) live(subject refresh.SubjectKey, now time.Time) []*refresh.Family {
-	var live []*refresh.Family
+func (m *model) live(subject family.Subject, now time.Time) []*family.Record {
+	var live []*family.Record
 	for _, f := range m.records {
 		if f.Subject == subject && f.Alive(now) {
 			live = append(live, f)
 		}
 	}
-	slices.SortFunc(live, func(a, b *refresh.Family) int {
+	slices.SortFunc(live, func(a, b *family.Record) int {
 		if c := a.CreatedAt.Compare(b.CreatedAt); c != 0 {
 			return c
 		}
@@ -53,47 +53,47 @@ func (m *model) live(subject refresh.SubjectKey, now time.Time) []*refresh.Famil
 	return live
 }
 
-func (m *model) start(req refresh.StartRequest) refresh.StartResult {
+func (m *model) start(req family.StartRequest) family.StartResult {
 	for _, f := range m.records {
-		if f.Subject == req.Family.Subject && f.ID == req.Family.ID {
-			return refresh.StartResult{Evicted: m.endedBy(f.Subject, req.Family.Attempt)}
+		if f.Subject == req.Record.Subject && f.ID == req.Record.ID {
+			return family.StartResult{Evicted: m.endedBy(f.Subject, req.Record.Attempt)}
 		}
 	}
-	live := m.live(req.Family.Subject, req.Now)
-	evict, refused := refresh.Admit(len(live), req)
+	live := m.live(req.Record.Subject, req.Now)
+	evict, refused := family.Admit(len(live), req)
 	if refused {
-		return refresh.StartResult{Refused: true}
+		return family.StartResult{Refused: true}
 	}
-	var res refresh.StartResult
+	var res family.StartResult
 	for _, f := range live[:evict] {
-		*f = f.Tombstone(refresh.ReasonLimit, req.Family.Attempt, req.Now)
+		*f = f.Tombstone(family.ReasonLimit, req.Record.Attempt, req.Now)
 		res.Evicted = append(res.Evicted, f.ID)
 	}
-	m.records = append(m.records, &req.Family)
+	m.records = append(m.records, &req.Record)
 	return res
 }
 
 // endedBy returns the families that an attempt evicted.
-func (m *model) endedBy(subject refresh.SubjectKey, by refresh.Attempt) []refresh.FamilyID {
-	var list []refresh.FamilyID
+func (m *model) endedBy(subject family.Subject, by family.Attempt) []family.ID {
+	var list []family.ID
 	for _, f := range m.records {
-		if f.Subject == subject && f.Revoked == refresh.ReasonLimit && f.Attempt == by {
+		if f.Subject == subject && f.Revoked == family.ReasonLimit && f.Attempt == by {
 			list = append(list, f.ID)
 		}
 	}
 	return list
 }
 
-func (m *model) rotate(p refresh.Presentation) refresh.Verdict {
+func (m *model) rotate(p family.RotateRequest) family.Verdict {
 	f := m.get(p.Subject, p.Family, p.Now)
-	v := refresh.Decide(f, p)
+	v := family.Decide(f, p)
 	if v.Changed {
-		*f = v.Family
+		*f = v.Record
 	}
 	return v
 }
 
-func (m *model) settle(subject refresh.SubjectKey, id refresh.FamilyID, generation uint32) {
+func (m *model) settle(subject family.Subject, id family.ID, generation uint32) {
 	for _, f := range m.records {
 		if f.Subject == subject && f.ID == id {
 			*f, _ = f.Settle(generation)
@@ -103,18 +103,18 @@ func (m *model) settle(subject refresh.SubjectKey, id refresh.FamilyID, generati
 
 // revoke returns the families that the request names and that are dead
 // afterwards.
-func (m *model) revoke(req refresh.RevokeRequest) []refresh.FamilyID {
+func (m *model) revoke(req family.RevokeRequest) []family.ID {
 	live := m.live(req.Subject, req.Now)
 	if req.Family.IsZero() {
-		live = slices.DeleteFunc(live, func(f *refresh.Family) bool { return f.ID == req.Except })
+		live = slices.DeleteFunc(live, func(f *family.Record) bool { return f.ID == req.Except })
 		live = live[:max(0, len(live)-req.KeepNewest)]
 	} else {
-		live = slices.DeleteFunc(live, func(f *refresh.Family) bool { return f.ID != req.Family })
+		live = slices.DeleteFunc(live, func(f *family.Record) bool { return f.ID != req.Family })
 	}
 	for _, f := range live {
 		*f = f.Tombstone(req.Reason, req.Attempt, req.Now)
 	}
-	var dead []refresh.FamilyID
+	var dead []family.ID
 	for _, f := range m.records {
 		named := req.Family.IsZero() || req.Family == f.ID
 		if f.Subject == req.Subject && named && f.Revoked != "" && known(f, req.Now) {
@@ -124,15 +124,15 @@ func (m *model) revoke(req refresh.RevokeRequest) []refresh.FamilyID {
 	return dead
 }
 
-func (m *model) find(subject refresh.SubjectKey, id refresh.FamilyID, now time.Time) refresh.Family {
+func (m *model) find(subject family.Subject, id family.ID, now time.Time) family.Record {
 	if f := m.get(subject, id, now); f != nil {
 		return *f
 	}
-	return refresh.Family{}
+	return family.Record{}
 }
 
-func (m *model) list(subject refresh.SubjectKey, now time.Time) []refresh.Family {
-	var list []refresh.Family
+func (m *model) list(subject family.Subject, now time.Time) []family.Record {
+	var list []family.Record
 	for _, f := range slices.Backward(m.live(subject, now)) {
 		list = append(list, *f)
 	}

@@ -7,29 +7,29 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // sameAnswer reports whether a caller can tell two verdicts apart. The attempt
 // that did something hears Repeated when it asks again: that is the same to
 // the client.
-func sameAnswer(first, second refresh.Verdict) bool {
-	if second.Outcome == refresh.Repeated && (first.Outcome == refresh.Rotated || first.Outcome == refresh.StoreBehind) {
-		return first.Family.Generation == second.Family.Generation && first.Family.Current == second.Family.Current
+func sameAnswer(first, second family.Verdict) bool {
+	if second.Outcome == family.Repeated && (first.Outcome == family.Rotated || first.Outcome == family.StoreBehind) {
+		return first.Record.Generation == second.Record.Generation && first.Record.Current == second.Record.Current
 	}
-	return first.Outcome == second.Outcome && first.Family.Revoked == second.Family.Revoked &&
-		(!first.Outcome.Accepted() || first.Family.Current == second.Family.Current)
+	return first.Outcome == second.Outcome && first.Record.Revoked == second.Record.Revoked &&
+		(!first.Outcome.Accepted() || first.Record.Current == second.Record.Current)
 }
 
-func equalIDs(got, want []refresh.FamilyID) bool { return slices.Equal(sorted(got), sorted(want)) }
+func equalIDs(got, want []family.ID) bool { return slices.Equal(sorted(got), sorted(want)) }
 
 // attemptAll calls every method and returns their errors.
-func attemptAll(ctx context.Context, s refresh.Store, f refresh.Family, now time.Time) map[string]error {
+func attemptAll(ctx context.Context, s family.Store, f family.Record, now time.Time) map[string]error {
 	errs := make(map[string]error)
-	_, errs["Start"] = s.Start(ctx, refresh.StartRequest{Family: loginOf(f.Subject, now), Now: now})
+	_, errs["Start"] = s.Start(ctx, family.StartRequest{Record: loginOf(f.Subject, now), Now: now})
 	_, errs["Rotate"] = s.Rotate(ctx, present(f, 0, now))
 	errs["Settle"] = s.Settle(ctx, f.Subject, f.ID, 0)
-	_, errs["Revoke"] = s.Revoke(ctx, one(f, refresh.ReasonLogout, now))
+	_, errs["Revoke"] = s.Revoke(ctx, one(f, family.ReasonLogout, now))
 	_, errs["Find"] = s.Find(ctx, f.Subject, f.ID, now)
 	_, errs["List"] = s.List(ctx, f.Subject, now)
 	errs["Ping"] = s.Ping(ctx)
@@ -38,11 +38,8 @@ func attemptAll(ctx context.Context, s refresh.Store, f refresh.Family, now time
 
 func unavailable(h *harness, name string, err error) {
 	h.Helper()
-	if !errors.Is(err, refresh.ErrUnavailable) {
+	if !errors.Is(err, family.ErrUnavailable) {
 		h.Errorf("%s: %v, want an error that is ErrUnavailable", name, err)
-	}
-	if errors.Is(err, refresh.ErrRefused) {
-		h.Errorf("%s: %v is also ErrRefused", name, err)
 	}
 }
 
@@ -67,18 +64,18 @@ func race(h *harness, f func(i int) error) {
 
 // raceRotate lays one token before the family in parallel, each time as an
 // attempt of its own, and counts the outcomes.
-func raceRotate(h *harness, f refresh.Family, generation uint32, now time.Time) map[refresh.Outcome]int {
+func raceRotate(h *harness, f family.Record, generation uint32, now time.Time) map[family.Outcome]int {
 	h.Helper()
-	verdicts := make([]refresh.Verdict, racers)
+	verdicts := make([]family.Verdict, racers)
 	race(h, func(i int) (err error) {
 		verdicts[i], err = h.store.Rotate(h.Context(), present(f, generation, now))
 		return err
 	})
-	count := make(map[refresh.Outcome]int)
+	count := make(map[family.Outcome]int)
 	for _, v := range verdicts {
 		count[v.Outcome]++
-		if v.Outcome.Accepted() && (v.Family.Generation != generation+1 || v.Family.Current != hash(f.ID, generation+1)) {
-			h.Errorf("%v gave generation %d: the family forked", v.Outcome, v.Family.Generation)
+		if v.Outcome.Accepted() && (v.Record.Generation != generation+1 || v.Record.Current != hash(f.ID, generation+1)) {
+			h.Errorf("%v gave generation %d: the family forked", v.Outcome, v.Record.Generation)
 		}
 	}
 	return count
@@ -89,7 +86,7 @@ var raceRules = []rule{
 		t := now()
 		f := h.keep(login(t))
 		for p := range uint32(4) {
-			if n := raceRotate(h, f, p, t); n[refresh.Rotated] != 1 || n[refresh.Replayed] != racers-1 {
+			if n := raceRotate(h, f, p, t); n[family.Rotated] != 1 || n[family.Replayed] != racers-1 {
 				h.Fatalf("generation %d: %v, want 1 rotated and %d replayed", p, n, racers-1)
 			}
 			h.settle(f, p+1)
@@ -98,14 +95,14 @@ var raceRules = []rule{
 	{"64 present one token to a store that is behind: one moves it, all others get the same successor", func(h *harness) {
 		t := now()
 		f := h.keep(at(login(t), 1, true))
-		if n := raceRotate(h, f, 3, t); n[refresh.StoreBehind] != 1 || n[refresh.Replayed] != racers-1 {
+		if n := raceRotate(h, f, 3, t); n[family.StoreBehind] != 1 || n[family.Replayed] != racers-1 {
 			h.Fatalf("%v, want 1 store behind and %d replayed", n, racers-1)
 		}
 	}},
 	{"64 replay a settled generation's predecessor: one is told of reuse, all others of its end", func(h *harness) {
 		t := now()
 		f := h.keep(at(login(t), 2, true))
-		if n := raceRotate(h, f, 1, t); n[refresh.Reused] != 1 || n[refresh.Gone] != racers-1 {
+		if n := raceRotate(h, f, 1, t); n[family.Reused] != 1 || n[family.Gone] != racers-1 {
 			h.Fatalf("%v, want 1 reused and %d gone", n, racers-1)
 		}
 	}},
@@ -113,27 +110,27 @@ var raceRules = []rule{
 		t := now()
 		f := h.keep(login(t))
 		p := present(f, 0, t)
-		verdicts := make([]refresh.Verdict, racers)
+		verdicts := make([]family.Verdict, racers)
 		race(h, func(i int) (err error) {
 			verdicts[i], err = h.store.Rotate(h.Context(), p)
 			return err
 		})
 		for _, v := range verdicts {
-			if v.Outcome != refresh.Rotated && v.Outcome != refresh.Repeated || v.Family.Current != hash(f.ID, 1) {
-				h.Errorf("%v, generation %d", v.Outcome, v.Family.Generation)
+			if v.Outcome != family.Rotated && v.Outcome != family.Repeated || v.Record.Current != hash(f.ID, 1) {
+				h.Errorf("%v, generation %d", v.Outcome, v.Record.Generation)
 			}
 		}
 	}},
 	{"64 sign in at a limit: it is kept, and each eviction is reported once", func(h *harness) {
 		t := now()
 		subject := login(t).Subject
-		results := make([]refresh.StartResult, racers)
+		results := make([]family.StartResult, racers)
 		race(h, func(i int) (err error) {
 			f := loginOf(subject, t.Add(time.Duration(i)*time.Millisecond))
-			results[i], err = h.store.Start(h.Context(), refresh.StartRequest{Family: f, MaxSessions: 5, Now: t.Add(time.Minute)})
+			results[i], err = h.store.Start(h.Context(), family.StartRequest{Record: f, MaxSessions: 5, Now: t.Add(time.Minute)})
 			return err
 		})
-		seen := make(map[refresh.FamilyID]bool)
+		seen := make(map[family.ID]bool)
 		for _, r := range results {
 			for _, id := range r.Evicted {
 				if seen[id] {
@@ -149,9 +146,9 @@ var raceRules = []rule{
 	{"64 sign in at a limit that refuses: as many get in as fit", func(h *harness) {
 		t := now()
 		subject := login(t).Subject
-		results := make([]refresh.StartResult, racers)
+		results := make([]family.StartResult, racers)
 		race(h, func(i int) (err error) {
-			req := refresh.StartRequest{Family: loginOf(subject, t), MaxSessions: 5, RefuseAtLimit: true, Now: t}
+			req := family.StartRequest{Record: loginOf(subject, t), MaxSessions: 5, RefuseAtLimit: true, Now: t}
 			results[i], err = h.store.Start(h.Context(), req)
 			return err
 		})
@@ -170,18 +167,18 @@ var raceRules = []rule{
 		f := h.keep(login(t))
 		race(h, func(i int) (err error) {
 			if i == racers/2 {
-				_, err = h.store.Revoke(h.Context(), one(f, refresh.ReasonLogout, t))
+				_, err = h.store.Revoke(h.Context(), one(f, family.ReasonLogout, t))
 				return err
 			}
 			v, err := h.store.Rotate(h.Context(), present(f, 0, t))
-			if err == nil && !v.Outcome.Accepted() && v.Outcome != refresh.Gone {
+			if err == nil && !v.Outcome.Accepted() && v.Outcome != family.Gone {
 				err = errors.New("unexpected outcome " + v.Outcome.String())
 			}
 			return err
 		})
 		h.lists(f.Subject, t)
-		if got := h.find(f, t).Revoked; got != refresh.ReasonLogout {
-			h.Errorf("reason %q, want %q", got, refresh.ReasonLogout)
+		if got := h.find(f, t).Revoked; got != family.ReasonLogout {
+			h.Errorf("reason %q, want %q", got, family.ReasonLogout)
 		}
 	}},
 }

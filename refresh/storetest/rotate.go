@@ -5,76 +5,76 @@ import (
 	"math"
 	"time"
 
-	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
-// A row is one case of refresh.Decide: a record, a token laid before it, and
+// A row is one case of family.Decide: a record, a token laid before it, and
 // the answer.
 type row struct {
 	name   string
-	record refresh.Family
+	record family.Record
 	token  uint32
-	adapt  func(*refresh.Presentation)
-	want   refresh.Outcome
+	adapt  func(*family.RotateRequest)
+	want   family.Outcome
 }
 
 // rows returns the table that docs/protocol.md draws, in its order, over
 // families that began at t.
 func rows(t time.Time) []row {
-	f := func(generation uint32, settled bool) refresh.Family { return at(login(t), generation, settled) }
-	elsewhere := func(p *refresh.Presentation) { p.Fingerprint = client("cafe", "firefox", "laptop") }
+	f := func(generation uint32, settled bool) family.Record { return at(login(t), generation, settled) }
+	elsewhere := func(p *family.RotateRequest) { p.Fingerprint = client("cafe", "firefox", "laptop") }
 	// heldUp is made so long after the record's last rotation.
-	heldUp := func(d time.Duration) func(*refresh.Presentation) {
-		return func(p *refresh.Presentation) { p.Now, p.Rules.Settle = t.Add(d), time.Minute }
+	heldUp := func(d time.Duration) func(*family.RotateRequest) {
+		return func(p *family.RotateRequest) { p.Now, p.Policy.Settle = t.Add(d), time.Minute }
 	}
-	stranger := func(p *refresh.Presentation) { p.Fingerprint = client("home", "curl", "laptop") }
-	unnamed := func(p *refresh.Presentation) { p.Fingerprint = client("home", "firefox", "") }
-	revoking := func(p *refresh.Presentation) { stranger(p); p.Rules.RevokeOnMismatch = true }
-	strict := func(p *refresh.Presentation) { p.Rules.SingleUse = true }
-	refusing := func(p *refresh.Presentation) { p.Rules.RefuseStoreBehind = true }
-	foreign := func(p *refresh.Presentation) { p.Hash[0] ^= 1; p.Successor[0] ^= 1 }
-	after := func(d time.Duration) func(*refresh.Presentation) {
-		return func(p *refresh.Presentation) { p.Now = t.Add(d) }
+	stranger := func(p *family.RotateRequest) { p.Fingerprint = client("home", "curl", "laptop") }
+	unnamed := func(p *family.RotateRequest) { p.Fingerprint = client("home", "firefox", "") }
+	revoking := func(p *family.RotateRequest) { stranger(p); p.Policy.RevokeOnMismatch = true }
+	strict := func(p *family.RotateRequest) { p.Policy.SingleUse = true }
+	refusing := func(p *family.RotateRequest) { p.Policy.RefuseStoreBehind = true }
+	foreign := func(p *family.RotateRequest) { p.Hash[0] ^= 1; p.Successor[0] ^= 1 }
+	after := func(d time.Duration) func(*family.RotateRequest) {
+		return func(p *family.RotateRequest) { p.Now = t.Add(d) }
 	}
 	busy := f(4, false)
 	busy.RotatedAt = t.Add(lifetime - time.Hour)
 	unbound := f(0, false)
-	unbound.Fingerprint = refresh.Fingerprint{}
+	unbound.Fingerprint = family.Fingerprint{}
 	return []row{
-		{"at its idle timeout: gone", f(2, true), 2, after(idle), refresh.Gone},
-		{"a millisecond before its idle timeout: rotated", f(2, true), 2, after(idle - time.Millisecond), refresh.Rotated},
-		{"at the end of its absolute lifetime, however busy: gone", busy, 4, after(lifetime), refresh.Gone},
-		{"a millisecond before that end: rotated", busy, 4, after(lifetime - time.Millisecond), refresh.Rotated},
+		{"at its idle timeout: gone", f(2, true), 2, after(idle), family.Gone},
+		{"a millisecond before its idle timeout: rotated", f(2, true), 2, after(idle - time.Millisecond), family.Rotated},
+		{"at the end of its absolute lifetime, however busy: gone", busy, 4, after(lifetime), family.Gone},
+		{"a millisecond before that end: rotated", busy, 4, after(lifetime - time.Millisecond), family.Rotated},
 
-		{"an enforced component differs: other client", f(2, true), 2, stranger, refresh.OtherClient},
-		{"an enforced component is missing: other client", f(2, true), 2, unnamed, refresh.OtherClient},
-		{"an enforced component differs, policy says revoke: other client", f(2, true), 2, revoking, refresh.OtherClient},
-		{"a reported component differs: rotated", f(2, true), 2, elsewhere, refresh.Rotated},
-		{"nothing is bound: rotated for anybody", unbound, 0, stranger, refresh.Rotated},
-		{"another client cannot end the family by replaying", f(2, true), 1, stranger, refresh.OtherClient},
-		{"another client cannot move the store forward", f(2, true), 7, stranger, refresh.OtherClient},
+		{"an enforced component differs: other client", f(2, true), 2, stranger, family.OtherClient},
+		{"an enforced component is missing: other client", f(2, true), 2, unnamed, family.OtherClient},
+		{"an enforced component differs, policy says revoke: other client", f(2, true), 2, revoking, family.OtherClient},
+		{"a reported component differs: rotated", f(2, true), 2, elsewhere, family.Rotated},
+		{"nothing is bound: rotated for anybody", unbound, 0, stranger, family.Rotated},
+		{"another client cannot end the family by replaying", f(2, true), 1, stranger, family.OtherClient},
+		{"another client cannot move the store forward", f(2, true), 7, stranger, family.OtherClient},
 
-		{"p = g, not settled: rotated", f(0, false), 0, nil, refresh.Rotated},
-		{"p = g, settled: rotated", f(2, true), 2, nil, refresh.Rotated},
-		{"p = g, another hash: reuse", f(2, false), 2, foreign, refresh.Reused},
+		{"p = g, not settled: rotated", f(0, false), 0, nil, family.Rotated},
+		{"p = g, settled: rotated", f(2, true), 2, nil, family.Rotated},
+		{"p = g, another hash: reuse", f(2, false), 2, foreign, family.Reused},
 
-		{"p = g-1, not settled: replay", f(2, false), 1, nil, refresh.Replayed},
-		{"p = g-1, settled: reuse", f(2, true), 1, nil, refresh.Reused},
-		{"p = g-1, not settled, another successor: reuse", f(2, false), 1, foreign, refresh.Reused},
-		{"p = g-1, not settled, single use: reuse", f(2, false), 1, strict, refresh.Reused},
-		{"p = g-2, not settled: reuse", f(2, false), 0, nil, refresh.Reused},
-		{"p = g-2, settled: reuse", f(3, true), 1, nil, refresh.Reused},
+		{"p = g-1, not settled: replay", f(2, false), 1, nil, family.Replayed},
+		{"p = g-1, settled: reuse", f(2, true), 1, nil, family.Reused},
+		{"p = g-1, not settled, another successor: reuse", f(2, false), 1, foreign, family.Reused},
+		{"p = g-1, not settled, single use: reuse", f(2, false), 1, strict, family.Reused},
+		{"p = g-2, not settled: reuse", f(2, false), 0, nil, family.Reused},
+		{"p = g-2, settled: reuse", f(3, true), 1, nil, family.Reused},
 
-		{"p = g-1, settled, from before it can have settled: overtaken", f(2, true), 1, heldUp(29 * time.Second), refresh.Overtaken},
-		{"p = g-1, settled, from when it can have settled: reuse", f(2, true), 1, heldUp(31 * time.Second), refresh.Reused},
-		{"p = g-2, from before g: overtaken", f(2, true), 0, heldUp(-31 * time.Second), refresh.Overtaken},
-		{"p = g-2, from about when g was made: reuse", f(2, true), 0, heldUp(-29 * time.Second), refresh.Reused},
+		{"p = g-1, settled, from before it can have settled: overtaken", f(2, true), 1, heldUp(29 * time.Second), family.Overtaken},
+		{"p = g-1, settled, from when it can have settled: reuse", f(2, true), 1, heldUp(31 * time.Second), family.Reused},
+		{"p = g-2, from before g: overtaken", f(2, true), 0, heldUp(-31 * time.Second), family.Overtaken},
+		{"p = g-2, from about when g was made: reuse", f(2, true), 0, heldUp(-29 * time.Second), family.Reused},
 
-		{"p = g+1: store behind", f(2, true), 3, nil, refresh.StoreBehind},
-		{"p = g+1, whatever the hash: store behind", f(2, false), 3, foreign, refresh.StoreBehind},
-		{"p = g+1, single use: store behind", f(2, false), 3, strict, refresh.StoreBehind},
-		{"p far beyond g: store behind", f(0, false), 1 << 30, nil, refresh.StoreBehind},
-		{"p = g+1, policy says refuse: refused", f(2, true), 3, refusing, refresh.StoreBehindRefused},
+		{"p = g+1: store behind", f(2, true), 3, nil, family.StoreBehind},
+		{"p = g+1, whatever the hash: store behind", f(2, false), 3, foreign, family.StoreBehind},
+		{"p = g+1, single use: store behind", f(2, false), 3, strict, family.StoreBehind},
+		{"p far beyond g: store behind", f(0, false), 1 << 30, nil, family.StoreBehind},
+		{"p = g+1, policy says refuse: refused", f(2, true), 3, refusing, family.StoreBehindRefused},
 	}
 }
 
@@ -82,13 +82,13 @@ var rotationRules = append([]rule{
 	{"unknown family: gone", func(h *harness) {
 		t := now()
 		f := login(t)
-		h.expect(refresh.Gone, present(f, 0, t))
+		h.expect(family.Gone, present(f, 0, t))
 		h.holdsNothing(f, t)
 	}},
 	{"unknown family of a known subject: gone, the known one untouched", func(h *harness) {
 		t := now()
 		f := h.keep(login(t))
-		h.expect(refresh.Gone, present(loginOf(f.Subject, t), 0, t))
+		h.expect(family.Gone, present(loginOf(f.Subject, t), 0, t))
 		h.holds(f, t)
 	}},
 	{"a family is known by its subject and its id", func(h *harness) {
@@ -96,9 +96,9 @@ var rotationRules = append([]rule{
 		f := h.keep(login(t))
 		other := f
 		other.Subject = login(t).Subject
-		h.expect(refresh.Gone, present(other, 0, t))
+		h.expect(family.Gone, present(other, 0, t))
 		h.settle(other, 0)
-		if dead := h.revoke(one(other, refresh.ReasonLogout, t)); len(dead) > 0 {
+		if dead := h.revoke(one(other, family.ReasonLogout, t)); len(dead) > 0 {
 			h.Errorf("revoked for another subject: %v", dead)
 		}
 		h.holds(f, t)
@@ -106,10 +106,10 @@ var rotationRules = append([]rule{
 	{"revoked: gone, and the reason is told", func(h *harness) {
 		t := now()
 		f := h.keep(login(t))
-		h.revoke(one(f, refresh.ReasonPassword, t))
+		h.revoke(one(f, family.ReasonPassword, t))
 		for p := range uint32(3) {
-			if v := h.expect(refresh.Gone, present(f, p, t)); v.Family.Revoked != refresh.ReasonPassword {
-				h.Errorf("generation %d: reason %q, want %q", p, v.Family.Revoked, refresh.ReasonPassword)
+			if v := h.expect(family.Gone, present(f, p, t)); v.Record.Revoked != family.ReasonPassword {
+				h.Errorf("generation %d: reason %q, want %q", p, v.Record.Revoked, family.ReasonPassword)
 			}
 		}
 	}},
@@ -117,10 +117,10 @@ var rotationRules = append([]rule{
 		t := now()
 		f := h.keep(at(login(t), 3, true))
 		sibling := h.keep(loginOf(f.Subject, t))
-		h.expect(refresh.Reused, present(f, 2, t))
+		h.expect(family.Reused, present(f, 2, t))
 		for p := range uint32(6) {
-			if v := h.expect(refresh.Gone, present(f, p, t)); v.Family.Revoked != refresh.ReasonReuse {
-				h.Errorf("generation %d: reason %q, want %q", p, v.Family.Revoked, refresh.ReasonReuse)
+			if v := h.expect(family.Gone, present(f, p, t)); v.Record.Revoked != family.ReasonReuse {
+				h.Errorf("generation %d: reason %q, want %q", p, v.Record.Revoked, family.ReasonReuse)
 			}
 		}
 		h.lists(f.Subject, t, sibling)
@@ -130,37 +130,37 @@ var rotationRules = append([]rule{
 		f := h.keep(login(t))
 		for p := range uint32(20) {
 			t = t.Add(time.Minute)
-			v := h.expect(refresh.Rotated, present(f, p, t))
-			if v.Family.Generation != p+1 || v.Family.Current != hash(f.ID, p+1) || v.Family.Settled {
-				h.Fatalf("after generation %d: %+v", p, v.Family)
+			v := h.expect(family.Rotated, present(f, p, t))
+			if v.Record.Generation != p+1 || v.Record.Current != hash(f.ID, p+1) || v.Record.Settled {
+				h.Fatalf("after generation %d: %+v", p, v.Record)
 			}
 		}
 	}},
 	{"a settled generation's predecessor is reuse, always", func(h *harness) {
 		t := now()
 		f := h.keep(login(t))
-		h.expect(refresh.Rotated, present(f, 0, t))
-		h.expect(refresh.Replayed, present(f, 0, t))
+		h.expect(family.Rotated, present(f, 0, t))
+		h.expect(family.Replayed, present(f, 0, t))
 		h.settle(f, 1)
-		h.expect(refresh.Reused, present(f, 0, t))
+		h.expect(family.Reused, present(f, 0, t))
 	}},
 	{"a replay answers as long as it takes", func(h *harness) {
 		t := now()
 		f := h.keep(login(t))
-		h.expect(refresh.Rotated, present(f, 0, t))
+		h.expect(family.Rotated, present(f, 0, t))
 		before := h.find(f, t)
 		for range 10 {
 			t = t.Add(24 * time.Hour)
-			h.expect(refresh.Replayed, present(f, 0, t))
+			h.expect(family.Replayed, present(f, 0, t))
 			h.holds(before, t) // a replay changes nothing, the idle timeout included
 		}
 	}},
 	{"a replay that comes after a rotation unsettles nothing", func(h *harness) {
 		t := now()
 		f := h.keep(at(login(t), 3, true))
-		h.expect(refresh.Rotated, present(f, 3, t))
+		h.expect(family.Rotated, present(f, 3, t))
 		h.settle(f, 3) // the generation before: too late
-		h.expect(refresh.Replayed, present(f, 3, t))
+		h.expect(family.Replayed, present(f, 3, t))
 	}},
 	{"settling another generation than the current one changes nothing", func(h *harness) {
 		t := now()
@@ -169,7 +169,7 @@ var rotationRules = append([]rule{
 			h.settle(f, g)
 			h.holds(f, t)
 		}
-		h.expect(refresh.Replayed, present(f, 2, t))
+		h.expect(family.Replayed, present(f, 2, t))
 	}},
 	{"settling an unknown, expired or revoked family changes nothing", func(h *harness) {
 		t := now()
@@ -177,7 +177,7 @@ var rotationRules = append([]rule{
 		h.settle(f, 0)
 		h.holdsNothing(f, t)
 		h.keep(f)
-		h.revoke(one(f, refresh.ReasonLogout, t))
+		h.revoke(one(f, family.ReasonLogout, t))
 		before := h.find(f, t)
 		h.settle(f, 0)
 		h.holds(before, t)
@@ -186,19 +186,19 @@ var rotationRules = append([]rule{
 		t := now()
 		f := h.keep(login(t))
 		step := idle - time.Hour
-		h.expect(refresh.Rotated, present(f, 0, t.Add(step)))
-		h.expect(refresh.Rotated, present(f, 1, t.Add(2*step)))
+		h.expect(family.Rotated, present(f, 0, t.Add(step)))
+		h.expect(family.Rotated, present(f, 1, t.Add(2*step)))
 		last := t.Add(lifetime - time.Millisecond)
-		h.expect(refresh.Rotated, present(f, 2, last))
+		h.expect(family.Rotated, present(f, 2, last))
 		h.lists(f.Subject, last, h.find(f, last))
-		h.expect(refresh.Gone, present(f, 3, t.Add(lifetime)))
+		h.expect(family.Gone, present(f, 3, t.Add(lifetime)))
 		h.lists(f.Subject, t.Add(lifetime))
 	}},
 	{"a rotation by a slow clock does not shorten the idle timeout", func(h *harness) {
 		t := now()
 		f := h.keep(login(t))
-		if v := h.expect(refresh.Rotated, present(f, 0, t.Add(-30*time.Second))); !v.Family.RotatedAt.Equal(t) {
-			h.Errorf("RotatedAt moved back from %v to %v", t, v.Family.RotatedAt)
+		if v := h.expect(family.Rotated, present(f, 0, t.Add(-30*time.Second))); !v.Record.RotatedAt.Equal(t) {
+			h.Errorf("RotatedAt moved back from %v to %v", t, v.Record.RotatedAt)
 		}
 	}},
 	{"what is only reported follows the client; what is enforced stays", func(h *harness) {
@@ -206,15 +206,15 @@ var rotationRules = append([]rule{
 		f := h.keep(login(t))
 		p := present(f, 0, t)
 		p.Fingerprint = client("cafe", "firefox", "laptop")
-		p.Device = refresh.Device{UserAgent: "Chrome on Android", IP: "2001:db8::1"}
-		v := h.expect(refresh.Rotated, p)
-		if v.Differs != refresh.IP || v.Family.Fingerprint != p.Fingerprint || v.Family.Device != p.Device {
-			h.Errorf("Differs %q, family %+v", v.Differs, v.Family)
+		p.Device = family.Device{UserAgent: "Chrome on Android", IP: "2001:db8::1"}
+		v := h.expect(family.Rotated, p)
+		if v.Differs != family.IP || v.Record.Fingerprint != p.Fingerprint || v.Record.Device != p.Device {
+			h.Errorf("Differs %q, family %+v", v.Differs, v.Record)
 		}
-		h.holds(v.Family, t)
+		h.holds(v.Record, t)
 		p = present(f, 1, t)
 		p.Fingerprint = client("cafe", "firefox", "laptop")
-		if v = h.expect(refresh.Rotated, p); v.Differs != 0 {
+		if v = h.expect(family.Rotated, p); v.Differs != 0 {
 			h.Errorf("Differs is %q for a client that the family has followed", v.Differs)
 		}
 	}},
@@ -223,8 +223,8 @@ var rotationRules = append([]rule{
 		f := login(t)
 		f.Fingerprint = client("home", "firefox", "")
 		h.keep(f)
-		if v := h.expect(refresh.Rotated, present(f, 0, t)); v.Family.Fingerprint != f.Fingerprint {
-			h.Errorf("fingerprint %v, want %v", v.Family.Fingerprint, f.Fingerprint)
+		if v := h.expect(family.Rotated, present(f, 0, t)); v.Record.Fingerprint != f.Fingerprint {
+			h.Errorf("fingerprint %v, want %v", v.Record.Fingerprint, f.Fingerprint)
 		}
 	}},
 	{"a mismatch leaves the family alone, or ends it where policy says so", func(h *harness) {
@@ -232,36 +232,36 @@ var rotationRules = append([]rule{
 		f := h.keep(at(login(t), 2, false))
 		p := present(f, 2, t)
 		p.Fingerprint = client("home", "firefox", "phone")
-		if v := h.expect(refresh.OtherClient, p); v.Differs != refresh.DeviceID {
-			h.Errorf("Differs is %q, want %q", v.Differs, refresh.DeviceID)
+		if v := h.expect(family.OtherClient, p); v.Differs != family.DeviceID {
+			h.Errorf("Differs is %q, want %q", v.Differs, family.DeviceID)
 		}
 		h.holds(f, t)
-		p.Rules.RevokeOnMismatch, p.Attempt = true, attempt()
-		h.expect(refresh.OtherClient, p)
-		if v := h.expect(refresh.Gone, present(f, 2, t)); v.Family.Revoked != refresh.ReasonMismatch {
-			h.Errorf("reason %q, want %q", v.Family.Revoked, refresh.ReasonMismatch)
+		p.Policy.RevokeOnMismatch, p.Attempt = true, attempt()
+		h.expect(family.OtherClient, p)
+		if v := h.expect(family.Gone, present(f, 2, t)); v.Record.Revoked != family.ReasonMismatch {
+			h.Errorf("reason %q, want %q", v.Record.Revoked, family.ReasonMismatch)
 		}
 	}},
 	{"a store that lost writes is moved forward by the token, once", func(h *harness) {
 		t := now()
 		f := h.keep(at(login(t), 2, true)) // what survived; the client is at 4
-		v := h.expect(refresh.StoreBehind, present(f, 4, t))
-		if v.Family.Generation != 5 || v.Family.Current != hash(f.ID, 5) || v.Family.Settled {
-			h.Fatalf("after moving forward: %+v", v.Family)
+		v := h.expect(family.StoreBehind, present(f, 4, t))
+		if v.Record.Generation != 5 || v.Record.Current != hash(f.ID, 5) || v.Record.Settled {
+			h.Fatalf("after moving forward: %+v", v.Record)
 		}
-		h.expect(refresh.Replayed, present(f, 4, t)) // the other tab
-		h.expect(refresh.Rotated, present(f, 5, t))
+		h.expect(family.Replayed, present(f, 4, t)) // the other tab
+		h.expect(family.Rotated, present(f, 5, t))
 	}},
 	{"a store that lost a rotation hands out the same successor again", func(h *harness) {
 		t := now()
 		f := login(t)
 		first := h.keep(f)
-		lost := h.expect(refresh.Rotated, present(first, 0, t))
+		lost := h.expect(family.Rotated, present(first, 0, t))
 		second := f // the record before, in a store that forgot: another subject stands for it
 		second.Subject = login(t).Subject
 		h.keep(second)
-		again := h.expect(refresh.Rotated, present(second, 0, t))
-		if lost.Family.Current != again.Family.Current {
+		again := h.expect(family.Rotated, present(second, 0, t))
+		if lost.Record.Current != again.Record.Current {
 			h.Error("the family forked")
 		}
 	}},
@@ -280,18 +280,18 @@ func decisionTable() []rule {
 			if r.adapt != nil {
 				r.adapt(&p)
 			}
-			want := refresh.Decide(&r.record, p)
+			want := family.Decide(&r.record, p)
 			if want.Outcome != r.want {
 				h.Fatalf("Decide says %v, the table %v", want.Outcome, r.want)
 			}
 			if d := diffVerdict(h.rotate(p), want); d != "" {
 				h.Fatal(d)
 			}
-			if want.Outcome == refresh.Gone {
+			if want.Outcome == family.Gone {
 				h.holdsNothing(r.record, p.Now)
 				return
 			}
-			h.holds(want.Family, p.Now)
+			h.holds(want.Record, p.Now)
 		}})
 	}
 	return rules
@@ -312,7 +312,7 @@ var retryRules = []rule{
 				second := h.rotate(p)
 				if !sameAnswer(first, second) {
 					h.Errorf("%s: first %v of generation %d, then %v of generation %d", r.name,
-						first.Outcome, first.Family.Generation, second.Outcome, second.Family.Generation)
+						first.Outcome, first.Record.Generation, second.Outcome, second.Record.Generation)
 				}
 				if d := diffFamily(h.find(r.record, p.Now), after); d != "" {
 					h.Errorf("%s: the retry changed the record: %s", r.name, d)
@@ -324,58 +324,58 @@ var retryRules = []rule{
 		t := now()
 		f := h.keep(login(t))
 		late := present(f, 0, t)
-		h.expect(refresh.Rotated, late)
-		h.expect(refresh.Replayed, present(f, 0, t)) // another tab
-		h.expect(refresh.Rotated, present(f, 1, t))
+		h.expect(family.Rotated, late)
+		h.expect(family.Replayed, present(f, 0, t)) // another tab
+		h.expect(family.Rotated, present(f, 1, t))
 		h.settle(f, 2)
-		v := h.expect(refresh.Repeated, late)
-		if v.Family.Generation != 2 || v.Family.Current != hash(f.ID, 2) {
-			h.Errorf("the retry was given generation %d", v.Family.Generation)
+		v := h.expect(family.Repeated, late)
+		if v.Record.Generation != 2 || v.Record.Current != hash(f.ID, 2) {
+			h.Errorf("the retry was given generation %d", v.Record.Generation)
 		}
-		h.lists(f.Subject, t, v.Family)
+		h.lists(f.Subject, t, v.Record)
 	}},
 	{"another attempt with the same token is no retry", func(h *harness) {
 		t := now()
 		f := h.keep(login(t))
-		h.expect(refresh.Rotated, present(f, 0, t))
-		h.expect(refresh.Rotated, present(f, 1, t))
-		h.expect(refresh.Reused, present(f, 0, t))
+		h.expect(family.Rotated, present(f, 0, t))
+		h.expect(family.Rotated, present(f, 1, t))
+		h.expect(family.Reused, present(f, 0, t))
 	}},
 	{"an attempt's name does not carry over to other generations", func(h *harness) {
 		t := now()
 		f := h.keep(login(t))
 		first := present(f, 0, t)
-		h.expect(refresh.Rotated, first)
+		h.expect(family.Rotated, first)
 		for g := uint32(1); g < 4; g++ {
-			h.expect(refresh.Rotated, present(f, g, t))
+			h.expect(family.Rotated, present(f, g, t))
 		}
 		p := present(f, 1, t)
 		p.Attempt = first.Attempt
-		h.expect(refresh.Reused, p)
+		h.expect(family.Reused, p)
 	}},
 	{"a rotation repeated after a logout does not bring the family back", func(h *harness) {
 		t := now()
 		f := h.keep(login(t))
 		p := present(f, 0, t)
-		h.expect(refresh.Rotated, p)
-		h.revoke(one(f, refresh.ReasonLogout, t))
-		h.expect(refresh.Gone, p)
+		h.expect(family.Rotated, p)
+		h.revoke(one(f, family.ReasonLogout, t))
+		h.expect(family.Gone, p)
 		h.lists(f.Subject, t)
 	}},
 	{"the attempt that ended a family hears again how", func(h *harness) {
 		t := now()
 		f := h.keep(at(login(t), 2, true))
 		p := present(f, 1, t)
-		h.expect(refresh.Reused, p)
-		h.expect(refresh.Reused, p)
-		h.expect(refresh.Gone, present(f, 1, t))
+		h.expect(family.Reused, p)
+		h.expect(family.Reused, p)
+		h.expect(family.Gone, present(f, 1, t))
 	}},
 	{"start repeated keeps one family and evicts nobody twice", func(h *harness) {
 		t := now()
 		old := h.keep(login(t))
 		spare := h.keep(loginOf(old.Subject, t.Add(time.Second)))
 		f := loginOf(old.Subject, t.Add(2*time.Second))
-		req := refresh.StartRequest{Family: f, MaxSessions: 2, Now: f.CreatedAt}
+		req := family.StartRequest{Record: f, MaxSessions: 2, Now: f.CreatedAt}
 		for range 3 {
 			if res := h.start(req); res.Refused || !equalIDs(res.Evicted, ids(old)) {
 				h.Fatalf("%+v, want only %v evicted", res, old.ID)
@@ -386,7 +386,7 @@ var retryRules = []rule{
 	{"start repeated at the limit is not refused for what it kept", func(h *harness) {
 		t := now()
 		f := login(t)
-		req := refresh.StartRequest{Family: f, MaxSessions: 1, RefuseAtLimit: true, Now: t}
+		req := family.StartRequest{Record: f, MaxSessions: 1, RefuseAtLimit: true, Now: t}
 		for range 3 {
 			if res := h.start(req); res.Refused || len(res.Evicted) > 0 {
 				h.Fatalf("%+v, want the family kept", res)
@@ -396,10 +396,10 @@ var retryRules = []rule{
 	{"start repeated after a rotation does not set the family back", func(h *harness) {
 		t := now()
 		f := login(t)
-		req := refresh.StartRequest{Family: f, Now: t}
+		req := family.StartRequest{Record: f, Now: t}
 		h.start(req)
-		h.expect(refresh.Rotated, present(f, 0, t))
-		h.expect(refresh.Rotated, present(f, 1, t))
+		h.expect(family.Rotated, present(f, 0, t))
+		h.expect(family.Rotated, present(f, 1, t))
 		want := h.find(f, t)
 		h.start(req)
 		h.holds(want, t)
@@ -407,21 +407,21 @@ var retryRules = []rule{
 	{"start repeated after a logout does not bring the family back", func(h *harness) {
 		t := now()
 		f := login(t)
-		req := refresh.StartRequest{Family: f, Now: t}
+		req := family.StartRequest{Record: f, Now: t}
 		h.start(req)
-		h.revoke(one(f, refresh.ReasonLogout, t))
+		h.revoke(one(f, family.ReasonLogout, t))
 		h.start(req)
 		h.lists(f.Subject, t)
-		h.expect(refresh.Gone, present(f, 0, t))
+		h.expect(family.Gone, present(f, 0, t))
 	}},
 	{"settle repeated after the next rotation settles nothing", func(h *harness) {
 		t := now()
 		f := h.keep(login(t))
 		h.settle(f, 0)
 		h.settle(f, 0)
-		h.expect(refresh.Rotated, present(f, 0, t))
+		h.expect(family.Rotated, present(f, 0, t))
 		h.settle(f, 0)
-		h.expect(refresh.Replayed, present(f, 0, t))
+		h.expect(family.Replayed, present(f, 0, t))
 	}},
 	{"revoke repeated answers the same and keeps the first reason", func(h *harness) {
 		t := now()
@@ -436,9 +436,9 @@ var retryRules = []rule{
 			}
 			h.lists(a.Subject, req.Now, c)
 		}
-		h.revoke(one(a, refresh.ReasonUser, req.Now))
-		if got := h.find(a, req.Now).Revoked; got != refresh.ReasonLogoutAll {
-			h.Errorf("reason %q, want %q", got, refresh.ReasonLogoutAll)
+		h.revoke(one(a, family.ReasonUser, req.Now))
+		if got := h.find(a, req.Now).Revoked; got != family.ReasonLogoutAll {
+			h.Errorf("reason %q, want %q", got, family.ReasonLogoutAll)
 		}
 	}},
 	{"a context that has ended is ErrUnavailable", func(h *harness) {

@@ -4,11 +4,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // three keeps three families of one subject, a second apart, oldest first.
-func three(h *harness, t time.Time) (a, b, c refresh.Family) {
+func three(h *harness, t time.Time) (a, b, c family.Record) {
 	a = h.keep(login(t))
 	b = h.keep(loginOf(a.Subject, t.Add(time.Second)))
 	c = h.keep(loginOf(a.Subject, t.Add(2*time.Second)))
@@ -25,19 +25,19 @@ var startRules = []rule{
 		t := now()
 		a, b, c := three(h, t)
 		t = t.Add(time.Minute)
-		h.expect(refresh.Rotated, present(a, 0, t)) // recent use does not make a login younger
+		h.expect(family.Rotated, present(a, 0, t)) // recent use does not make a login younger
 		d := loginOf(a.Subject, t)
-		if res := h.start(refresh.StartRequest{Family: d, MaxSessions: 3, Now: t}); res.Refused || !equalIDs(res.Evicted, ids(a)) {
+		if res := h.start(family.StartRequest{Record: d, MaxSessions: 3, Now: t}); res.Refused || !equalIDs(res.Evicted, ids(a)) {
 			h.Fatalf("%+v, want %v evicted", res, a.ID)
 		}
 		h.lists(a.Subject, t, d, c, b)
-		h.holds(a.Tombstone(refresh.ReasonLimit, d.Attempt, t), t)
+		h.holds(a.Tombstone(family.ReasonLimit, d.Attempt, t), t)
 	}},
 	{"beyond a limit that was lowered as many give way as must", func(h *harness) {
 		t := now()
 		a, b, c := three(h, t)
 		d := loginOf(a.Subject, t.Add(time.Minute))
-		if res := h.start(refresh.StartRequest{Family: d, MaxSessions: 1, Now: d.CreatedAt}); res.Refused || !equalIDs(res.Evicted, ids(a, b, c)) {
+		if res := h.start(family.StartRequest{Record: d, MaxSessions: 1, Now: d.CreatedAt}); res.Refused || !equalIDs(res.Evicted, ids(a, b, c)) {
 			h.Fatalf("%+v, want all three evicted", res)
 		}
 		h.lists(a.Subject, d.CreatedAt, d)
@@ -46,7 +46,7 @@ var startRules = []rule{
 		t := now()
 		a, b, c := three(h, t)
 		d := loginOf(a.Subject, t.Add(time.Minute))
-		if res := h.start(refresh.StartRequest{Family: d, MaxSessions: 3, RefuseAtLimit: true, Now: d.CreatedAt}); !res.Refused || len(res.Evicted) > 0 {
+		if res := h.start(family.StartRequest{Record: d, MaxSessions: 3, RefuseAtLimit: true, Now: d.CreatedAt}); !res.Refused || len(res.Evicted) > 0 {
 			h.Fatalf("%+v, want a refusal", res)
 		}
 		h.lists(a.Subject, d.CreatedAt, c, b, a)
@@ -55,15 +55,15 @@ var startRules = []rule{
 	{"the dead and the expired do not count", func(h *harness) {
 		t := now()
 		a, b, c := three(h, t)
-		h.revoke(one(b, refresh.ReasonLogout, t))
+		h.revoke(one(b, family.ReasonLogout, t))
 		d := loginOf(a.Subject, t.Add(time.Minute))
-		req := refresh.StartRequest{Family: d, MaxSessions: 3, RefuseAtLimit: true, Now: d.CreatedAt}
+		req := family.StartRequest{Record: d, MaxSessions: 3, RefuseAtLimit: true, Now: d.CreatedAt}
 		if res := h.start(req); res.Refused {
 			h.Fatal("a revoked family counted")
 		}
 		h.lists(a.Subject, d.CreatedAt, d, c, a)
 		e := loginOf(a.Subject, c.ExpiresAt())
-		req = refresh.StartRequest{Family: e, MaxSessions: 2, RefuseAtLimit: true, Now: e.CreatedAt}
+		req = family.StartRequest{Record: e, MaxSessions: 2, RefuseAtLimit: true, Now: e.CreatedAt}
 		if res := h.start(req); res.Refused {
 			h.Fatal("an expired family counted")
 		}
@@ -79,7 +79,7 @@ var startRules = []rule{
 		h.keep(low)
 		h.lists(low.Subject, t, high, low)
 		d := loginOf(low.Subject, t.Add(time.Second))
-		if res := h.start(refresh.StartRequest{Family: d, MaxSessions: 2, Now: d.CreatedAt}); !equalIDs(res.Evicted, ids(low)) {
+		if res := h.start(family.StartRequest{Record: d, MaxSessions: 2, Now: d.CreatedAt}); !equalIDs(res.Evicted, ids(low)) {
 			h.Errorf("evicted %v, want %v", res.Evicted, low.ID)
 		}
 	}},
@@ -87,7 +87,7 @@ var startRules = []rule{
 		t := now()
 		a := h.keep(login(t))
 		b := login(t)
-		if res := h.start(refresh.StartRequest{Family: b, MaxSessions: 1, Now: t}); res.Refused || len(res.Evicted) > 0 {
+		if res := h.start(family.StartRequest{Record: b, MaxSessions: 1, Now: t}); res.Refused || len(res.Evicted) > 0 {
 			h.Fatalf("%+v", res)
 		}
 		h.lists(a.Subject, t, a)
@@ -99,12 +99,12 @@ var revokeRules = []rule{
 	{"one family: it alone goes, and leaves who did it, why and when", func(h *harness) {
 		t := now()
 		a, b, c := three(h, t)
-		req := one(b, refresh.ReasonUser, t.Add(time.Minute))
+		req := one(b, family.ReasonUser, t.Add(time.Minute))
 		if dead := h.revoke(req); !equalIDs(dead, ids(b)) {
 			h.Fatalf("revoked %v, want %v", dead, b.ID)
 		}
 		h.lists(a.Subject, req.Now, c, a)
-		h.holds(b.Tombstone(refresh.ReasonUser, req.Attempt, req.Now), req.Now)
+		h.holds(b.Tombstone(family.ReasonUser, req.Attempt, req.Now), req.Now)
 	}},
 	{"all: everyone of the subject and no one else", func(h *harness) {
 		t := now()
@@ -131,8 +131,8 @@ var revokeRules = []rule{
 		a, b, c := three(h, t)
 		for _, keep := range []struct {
 			newest int
-			left   []refresh.Family
-		}{{4, []refresh.Family{c, b, a}}, {3, []refresh.Family{c, b, a}}, {2, []refresh.Family{c, b}}, {1, []refresh.Family{c}}} {
+			left   []family.Record
+		}{{4, []family.Record{c, b, a}}, {3, []family.Record{c, b, a}}, {2, []family.Record{c, b}}, {1, []family.Record{c}}} {
 			req := all(a.Subject, t.Add(time.Minute))
 			req.KeepNewest = keep.newest
 			h.revoke(req)
@@ -154,13 +154,13 @@ var revokeRules = []rule{
 		t := now()
 		a, b, c := three(h, t)
 		t = t.Add(time.Minute)
-		h.revoke(one(a, refresh.ReasonLogout, t))
+		h.revoke(one(a, family.ReasonLogout, t))
 		req := all(a.Subject, t.Add(time.Hour))
 		req.KeepNewest = 1
 		if dead := h.revoke(req); !equalIDs(dead, ids(a, b)) {
 			h.Fatalf("revoked %v, want %v", dead, ids(a, b))
 		}
-		late := all(a.Subject, t.Add(refresh.TombstoneRetention))
+		late := all(a.Subject, t.Add(family.TombstoneRetention))
 		if dead := h.revoke(late); !equalIDs(dead, ids(b, c)) {
 			h.Fatalf("revoked %v, want %v", dead, ids(b, c))
 		}
@@ -168,7 +168,7 @@ var revokeRules = []rule{
 	{"an unknown family that the caller cannot prove: nothing", func(h *harness) {
 		t := now()
 		f := login(t)
-		if dead := h.revoke(one(f, refresh.ReasonUser, t)); len(dead) > 0 {
+		if dead := h.revoke(one(f, family.ReasonUser, t)); len(dead) > 0 {
 			h.Fatalf("revoked %v", dead)
 		}
 		h.holdsNothing(f, t)
@@ -176,7 +176,7 @@ var revokeRules = []rule{
 	{"an unknown family that the caller proves: no error, and no new record", func(h *harness) {
 		t := now()
 		f := login(t)
-		req := one(f, refresh.ReasonLogout, t)
+		req := one(f, family.ReasonLogout, t)
 		req.Proven = true
 		for _, id := range h.revoke(req) {
 			if id != f.ID {
@@ -189,7 +189,7 @@ var revokeRules = []rule{
 		t := now()
 		f := h.keep(login(t))
 		late := f.ExpiresAt()
-		if dead := h.revoke(one(f, refresh.ReasonUser, late)); len(dead) > 0 {
+		if dead := h.revoke(one(f, family.ReasonUser, late)); len(dead) > 0 {
 			h.Fatalf("revoked %v", dead)
 		}
 		h.holdsNothing(f, late)
@@ -198,18 +198,18 @@ var revokeRules = []rule{
 		t := now()
 		f := h.keep(login(t))
 		end := f.ExpiresAt().Add(-time.Millisecond)
-		req := one(f, refresh.ReasonLogout, end)
+		req := one(f, family.ReasonLogout, end)
 		h.revoke(req)
 		tomb := f.Tombstone(req.Reason, req.Attempt, end)
-		h.holds(tomb, end.Add(refresh.TombstoneRetention-time.Millisecond))
-		h.holdsNothing(f, end.Add(refresh.TombstoneRetention))
-		if v := h.expect(refresh.Gone, present(f, 0, end.Add(refresh.TombstoneRetention))); v.Family.Revoked != "" {
-			h.Errorf("reason %q, want none", v.Family.Revoked)
+		h.holds(tomb, end.Add(family.TombstoneRetention-time.Millisecond))
+		h.holdsNothing(f, end.Add(family.TombstoneRetention))
+		if v := h.expect(family.Gone, present(f, 0, end.Add(family.TombstoneRetention))); v.Record.Revoked != "" {
+			h.Errorf("reason %q, want none", v.Record.Revoked)
 		}
 	}},
 	{"a reason of 32 printable bytes is kept", func(h *harness) {
 		t := now()
-		for _, why := range []refresh.Reason{"x", refresh.Reason(strings.Repeat("~", 32)), `{"a" b|c}\' %`} {
+		for _, why := range []family.Reason{"x", family.Reason(strings.Repeat("~", 32)), `{"a" b|c}\' %`} {
 			f := h.keep(login(t))
 			h.revoke(one(f, why, t))
 			if got := h.find(f, t).Revoked; got != why {
@@ -220,10 +220,10 @@ var revokeRules = []rule{
 	{"revoked between a rotation and its replay: gone", func(h *harness) {
 		t := now()
 		f := h.keep(login(t))
-		h.expect(refresh.Rotated, present(f, 0, t))
-		h.revoke(one(f, refresh.ReasonLogout, t))
-		h.expect(refresh.Gone, present(f, 0, t))
-		h.expect(refresh.Gone, present(f, 1, t))
+		h.expect(family.Rotated, present(f, 0, t))
+		h.revoke(one(f, family.ReasonLogout, t))
+		h.expect(family.Gone, present(f, 0, t))
+		h.expect(family.Gone, present(f, 1, t))
 	}},
 }
 
@@ -242,7 +242,7 @@ var recordRules = []rule{
 	{"empty fields stay empty", func(h *harness) {
 		t := now()
 		f := login(t)
-		f.Remember, f.ACR, f.AMR, f.Fingerprint, f.Device = false, "", nil, refresh.Fingerprint{}, refresh.Device{}
+		f.Remember, f.ACR, f.AMR, f.Fingerprint, f.Device = false, "", nil, family.Fingerprint{}, family.Device{}
 		h.keep(f)
 		h.holds(f, t)
 		h.lists(f.Subject, t, f)
@@ -262,14 +262,14 @@ var recordRules = []rule{
 			f.ACR, f.AMR = c.acr, c.amr
 			h.keep(f)
 			h.holds(f, t)
-			v := h.expect(refresh.Rotated, present(f, 0, t))
-			h.holds(v.Family, t)
+			v := h.expect(family.Rotated, present(f, 0, t))
+			h.holds(v.Record, t)
 		}
 	}},
 	{"device labels of the greatest size, in any script, and addresses of both kinds", func(h *harness) {
 		t := now()
 		f := h.keep(login(t))
-		for i, d := range []refresh.Device{
+		for i, d := range []family.Device{
 			{UserAgent: strings.Repeat("x", 47), IP: "2001:db8:ffff:ffff:ffff:ffff:ffff:fffe"},
 			{UserAgent: strings.Repeat("日", 15), IP: "203.0.113.255"},
 			{UserAgent: "a\"b'c{d}\\e", IP: "::1"},
@@ -279,11 +279,11 @@ var recordRules = []rule{
 		} {
 			p := present(f, uint32(i), t)
 			p.Device = d
-			v := h.expect(refresh.Rotated, p)
-			if v.Family.Device != d {
-				h.Errorf("device %+v, want %+v", v.Family.Device, d)
+			v := h.expect(family.Rotated, p)
+			if v.Record.Device != d {
+				h.Errorf("device %+v, want %+v", v.Record.Device, d)
 			}
-			h.holds(v.Family, t)
+			h.holds(v.Record, t)
 		}
 	}},
 	{"ids and attempts of any bytes", func(h *harness) {
@@ -301,13 +301,13 @@ var recordRules = []rule{
 			copy(p.Attempt[:], strings.Repeat(b, 6))
 			p.Attempt[5] = 2
 			copy(p.Successor[:], strings.Repeat(b, 32))
-			v := h.expect(refresh.Rotated, p)
-			h.holds(v.Family, t)
-			h.expect(refresh.Repeated, p)
-			if dead := h.revoke(one(f, refresh.ReasonLogout, t)); !equalIDs(dead, ids(f)) {
+			v := h.expect(family.Rotated, p)
+			h.holds(v.Record, t)
+			h.expect(family.Repeated, p)
+			if dead := h.revoke(one(f, family.ReasonLogout, t)); !equalIDs(dead, ids(f)) {
 				h.Errorf("%q: revoked %v", b, dead)
 			}
-			h.expect(refresh.Gone, present(f, 1, t))
+			h.expect(family.Gone, present(f, 1, t))
 		}
 		h.lists(subject, t)
 	}},
@@ -316,18 +316,18 @@ var recordRules = []rule{
 		for _, g := range []uint32{0, 1, 255, 256, 65535, 1 << 24, 1<<30 - 1, 1 << 30} {
 			f := h.keep(at(login(t), g, false))
 			h.holds(f, t)
-			v := h.expect(refresh.Rotated, present(f, g, t))
+			v := h.expect(family.Rotated, present(f, g, t))
 			h.settle(f, g+1)
-			v.Family.Settled = true
-			h.holds(v.Family, t)
+			v.Record.Settled = true
+			h.holds(v.Record, t)
 		}
 	}},
 	{"rotation keeps the login's own facts", func(h *harness) {
 		t := now()
 		f := h.keep(login(t))
-		v := h.expect(refresh.Rotated, present(f, 0, t.Add(time.Hour)))
+		v := h.expect(family.Rotated, present(f, 0, t.Add(time.Hour)))
 		want := at(f, 1, false)
-		want.Attempt, want.Prior, want.RotatedAt = v.Family.Attempt, f.Attempt, t.Add(time.Hour)
+		want.Attempt, want.Prior, want.RotatedAt = v.Record.Attempt, f.Attempt, t.Add(time.Hour)
 		h.holds(want, t.Add(time.Hour))
 	}},
 	{"the list is newest login first and holds no dead ones", func(h *harness) {
@@ -337,7 +337,7 @@ var recordRules = []rule{
 		short.Idle = time.Hour
 		h.keep(short)
 		h.lists(a.Subject, t.Add(time.Minute), short, c, b, a)
-		h.revoke(one(b, refresh.ReasonLogout, t))
+		h.revoke(one(b, family.ReasonLogout, t))
 		h.lists(a.Subject, short.ExpiresAt(), c, a)
 		h.lists(a.Subject, a.ExpiresAt(), c)
 		h.lists(a.Subject, c.ExpiresAt())

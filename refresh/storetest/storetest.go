@@ -1,11 +1,11 @@
-// Package storetest checks implementations of refresh.Store: that they decide
-// as refresh.Decide does, atomically, and that executing an operation twice is
+// Package storetest checks implementations of family.Store: that they decide
+// as family.Decide does, atomically, and that executing an operation twice is
 // the same as executing it once.
 //
 // A store's own tests call Run:
 //
 //	func TestStore(t *testing.T) {
-//		storetest.Run(t, func(t testing.TB) refresh.Store { return mystore.New(db) })
+//		storetest.Run(t, func(t testing.TB) family.Store { return mystore.New(db) })
 //	}
 //
 // Run states the contract rule by rule; the name of a subtest that fails is
@@ -23,19 +23,19 @@ package storetest
 import (
 	"testing"
 
-	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // Run checks the stores that open returns, each rule in a subtest of its own.
 // Run calls open once for each handle that it needs, with the t of the test
 // that uses it; open registers what has to be closed with t.Cleanup. The
-// handles of a store that implements refresh.Feed must all be on the same
+// handles of a store that implements family.Feed must all be on the same
 // data, as those of several instances are: what one revokes, the others are
 // told. Other stores may start empty each time.
 //
 // The suite sets no deadlines but for the feed, which has 10 seconds to report
 // a revocation. An error by which a store answers fails the test.
-func Run(t *testing.T, open func(t testing.TB) refresh.Store) {
+func Run(t *testing.T, open func(t testing.TB) family.Store) {
 	t.Helper()
 	for _, group := range []struct {
 		name  string

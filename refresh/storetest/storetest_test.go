@@ -13,13 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 	"github.com/sessionkit/sessionkit/refresh/storetest"
 )
 
-func newMemoryStore(t testing.TB) *refresh.MemoryStore {
+func newMemoryStore(t testing.TB) *family.MemoryStore {
 	t.Helper()
-	m, err := refresh.NewMemoryStore(refresh.MemoryConfig{})
+	m, err := family.NewMemoryStore(family.MemoryConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,13 +27,13 @@ func newMemoryStore(t testing.TB) *refresh.MemoryStore {
 }
 
 func TestTheMemoryStoreKeepsTheContract(t *testing.T) {
-	storetest.Run(t, func(t testing.TB) refresh.Store { return newMemoryStore(t) })
+	storetest.Run(t, func(t testing.TB) family.Store { return newMemoryStore(t) })
 }
 
 // A store is compared with the contract itself, by choices that can be made
 // again.
 func ExampleCompare() {
-	store, err := refresh.NewMemoryStore(refresh.MemoryConfig{})
+	store, err := family.NewMemoryStore(family.MemoryConfig{})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -57,7 +57,7 @@ const mutant = "STORETEST_MUTANT"
 // fault breaks.
 func TestRunFindsBrokenStores(t *testing.T) {
 	if name := os.Getenv(mutant); name != "" {
-		storetest.Run(t, func(t testing.TB) refresh.Store { return mutants[name].store(newMemoryStore(t)) })
+		storetest.Run(t, func(t testing.TB) family.Store { return mutants[name].store(newMemoryStore(t)) })
 		return
 	}
 	for name, m := range mutants {
@@ -108,97 +108,97 @@ func TestCompareFindsNothingWrongWithTheMemoryStore(t *testing.T) {
 
 // mutants are stores with one fault each.
 var mutants = map[string]struct {
-	store  func(refresh.Store) refresh.Store
+	store  func(family.Store) family.Store
 	breaks string // the rule
 	quiet  bool   // one caller after the other cannot notice
 }{
 	"reads, decides and writes in three steps": {
-		store: func(s refresh.Store) refresh.Store {
-			return &racy{Store: s, records: make(map[refresh.FamilyID]refresh.Family)}
+		store: func(s family.Store) family.Store {
+			return &racy{Store: s, records: make(map[family.ID]family.Record)}
 		},
 		breaks: "64 present one token: one rotates, all others get the same successor",
 		quiet:  true,
 	},
 	"does not know its own attempts": {
-		store: func(s refresh.Store) refresh.Store {
-			return broken{Store: s, rotate: func(p *refresh.Presentation) {
-				p.Attempt = refresh.Attempt{byte(rand.Int()), byte(rand.Int()), 3, 4, 5, 6}
+		store: func(s family.Store) family.Store {
+			return broken{Store: s, rotate: func(p *family.RotateRequest) {
+				p.Attempt = family.Attempt{byte(rand.Int()), byte(rand.Int()), 3, 4, 5, 6}
 			}}
 		},
 		breaks: "a late retry of the attempt before the last is neither replay nor reuse",
 	},
 	"lets anybody in": {
-		store: func(s refresh.Store) refresh.Store {
-			return broken{Store: s, rotate: func(p *refresh.Presentation) { p.Rules.Enforced = 0 }}
+		store: func(s family.Store) family.Store {
+			return broken{Store: s, rotate: func(p *family.RotateRequest) { p.Policy.Enforced = 0 }}
 		},
 		breaks: "an enforced component differs: other client",
 	},
 	"has no strict mode": {
-		store: func(s refresh.Store) refresh.Store {
-			return broken{Store: s, rotate: func(p *refresh.Presentation) { p.Rules.SingleUse = false }}
+		store: func(s family.Store) family.Store {
+			return broken{Store: s, rotate: func(p *family.RotateRequest) { p.Policy.SingleUse = false }}
 		},
 		breaks: "p = g-1, not settled, single use: reuse",
 	},
 	"does not refuse when it is behind": {
-		store: func(s refresh.Store) refresh.Store {
-			return broken{Store: s, rotate: func(p *refresh.Presentation) { p.Rules.RefuseStoreBehind = false }}
+		store: func(s family.Store) family.Store {
+			return broken{Store: s, rotate: func(p *family.RotateRequest) { p.Policy.RefuseStoreBehind = false }}
 		},
 		breaks: "p = g+1, policy says refuse: refused",
 	},
 	"rounds time to seconds": {
-		store: func(s refresh.Store) refresh.Store {
-			return broken{Store: s, start: func(r *refresh.StartRequest) {
-				r.Family.CreatedAt = r.Family.CreatedAt.Truncate(time.Second)
+		store: func(s family.Store) family.Store {
+			return broken{Store: s, start: func(r *family.StartRequest) {
+				r.Record.CreatedAt = r.Record.CreatedAt.Truncate(time.Second)
 			}}
 		},
 		breaks: "every field of a record comes back as it went in",
 	},
 	"cuts ids at a zero byte": {
-		store: func(s refresh.Store) refresh.Store {
-			cut := func(id *refresh.FamilyID) {
+		store: func(s family.Store) family.Store {
+			cut := func(id *family.ID) {
 				if i := slices.Index(id[:], 0); i >= 0 {
 					clear(id[i:])
 				}
 			}
-			return broken{Store: s, start: func(r *refresh.StartRequest) { cut(&r.Family.ID) }, rotate: func(p *refresh.Presentation) { cut(&p.Family) }}
+			return broken{Store: s, start: func(r *family.StartRequest) { cut(&r.Record.ID) }, rotate: func(p *family.RotateRequest) { cut(&p.Family) }}
 		},
 		breaks: "ids and attempts of any bytes",
 	},
 	"counts sessions without limit": {
-		store: func(s refresh.Store) refresh.Store {
-			return broken{Store: s, start: func(r *refresh.StartRequest) { r.MaxSessions = 0 }}
+		store: func(s family.Store) family.Store {
+			return broken{Store: s, start: func(r *family.StartRequest) { r.MaxSessions = 0 }}
 		},
 		breaks: "at the limit the oldest login gives way, with a tombstone",
 	},
 	"evicts where it should refuse": {
-		store: func(s refresh.Store) refresh.Store {
-			return broken{Store: s, start: func(r *refresh.StartRequest) { r.RefuseAtLimit = false }}
+		store: func(s family.Store) family.Store {
+			return broken{Store: s, start: func(r *family.StartRequest) { r.RefuseAtLimit = false }}
 		},
 		breaks: "at a limit that refuses nothing is kept and nobody goes",
 	},
 	"spares nobody": {
-		store: func(s refresh.Store) refresh.Store {
-			return broken{Store: s, revoke: func(r *refresh.RevokeRequest) { r.Except = refresh.FamilyID{} }}
+		store: func(s family.Store) family.Store {
+			return broken{Store: s, revoke: func(r *family.RevokeRequest) { r.Except = family.ID{} }}
 		},
 		breaks: "all but one",
 	},
 	"keeps one too few": {
-		store: func(s refresh.Store) refresh.Store {
-			return broken{Store: s, revoke: func(r *refresh.RevokeRequest) { r.KeepNewest = max(0, r.KeepNewest-1) }}
+		store: func(s family.Store) family.Store {
+			return broken{Store: s, revoke: func(r *family.RevokeRequest) { r.KeepNewest = max(0, r.KeepNewest-1) }}
 		},
 		breaks: "all but the newest",
 	},
 	"forgets the reason": {
-		store: func(s refresh.Store) refresh.Store {
-			return broken{Store: s, revoke: func(r *refresh.RevokeRequest) { r.Reason = refresh.ReasonLogout }}
+		store: func(s family.Store) family.Store {
+			return broken{Store: s, revoke: func(r *family.RevokeRequest) { r.Reason = family.ReasonLogout }}
 		},
 		breaks: "revoked: gone, and the reason is told",
 	},
-	"never settles":      {store: func(s refresh.Store) refresh.Store { return unsettling{s} }, breaks: "a settled generation's predecessor is reuse, always"},
-	"settles whatever":   {store: func(s refresh.Store) refresh.Store { return eager{s} }, breaks: "settling another generation than the current one changes nothing"},
-	"lists oldest first": {store: func(s refresh.Store) refresh.Store { return reversed{s} }, breaks: "the list is newest login first and holds no dead ones"},
+	"never settles":      {store: func(s family.Store) family.Store { return unsettling{s} }, breaks: "a settled generation's predecessor is reuse, always"},
+	"settles whatever":   {store: func(s family.Store) family.Store { return eager{s} }, breaks: "settling another generation than the current one changes nothing"},
+	"lists oldest first": {store: func(s family.Store) family.Store { return reversed{s} }, breaks: "the list is newest login first and holds no dead ones"},
 	"returns bare context errors": {
-		store:  func(s refresh.Store) refresh.Store { return bare{s} },
+		store:  func(s family.Store) family.Store { return bare{s} },
 		breaks: "a context that has ended is ErrUnavailable",
 		quiet:  true,
 	},
@@ -206,42 +206,42 @@ var mutants = map[string]struct {
 
 // broken tampers with requests.
 type broken struct {
-	refresh.Store
-	start  func(*refresh.StartRequest)
-	rotate func(*refresh.Presentation)
-	revoke func(*refresh.RevokeRequest)
+	family.Store
+	start  func(*family.StartRequest)
+	rotate func(*family.RotateRequest)
+	revoke func(*family.RevokeRequest)
 }
 
-func (b broken) Start(ctx context.Context, r refresh.StartRequest) (refresh.StartResult, error) {
+func (b broken) Start(ctx context.Context, r family.StartRequest) (family.StartResult, error) {
 	if b.start != nil {
 		b.start(&r)
 	}
 	return b.Store.Start(ctx, r)
 }
 
-func (b broken) Rotate(ctx context.Context, p refresh.Presentation) (refresh.Verdict, error) {
+func (b broken) Rotate(ctx context.Context, p family.RotateRequest) (family.Verdict, error) {
 	if b.rotate != nil {
 		b.rotate(&p)
 	}
 	return b.Store.Rotate(ctx, p)
 }
 
-func (b broken) Revoke(ctx context.Context, r refresh.RevokeRequest) ([]refresh.FamilyID, error) {
+func (b broken) Revoke(ctx context.Context, r family.RevokeRequest) ([]family.ID, error) {
 	if b.revoke != nil {
 		b.revoke(&r)
 	}
 	return b.Store.Revoke(ctx, r)
 }
 
-type unsettling struct{ refresh.Store }
+type unsettling struct{ family.Store }
 
-func (unsettling) Settle(context.Context, refresh.SubjectKey, refresh.FamilyID, uint32) error {
+func (unsettling) Settle(context.Context, family.Subject, family.ID, uint32) error {
 	return nil
 }
 
-type eager struct{ refresh.Store }
+type eager struct{ family.Store }
 
-func (e eager) Settle(ctx context.Context, subject refresh.SubjectKey, id refresh.FamilyID, _ uint32) error {
+func (e eager) Settle(ctx context.Context, subject family.Subject, id family.ID, _ uint32) error {
 	f, err := e.Find(ctx, subject, id, time.Now())
 	if err != nil {
 		return err
@@ -249,48 +249,48 @@ func (e eager) Settle(ctx context.Context, subject refresh.SubjectKey, id refres
 	return e.Store.Settle(ctx, subject, id, f.Generation)
 }
 
-type reversed struct{ refresh.Store }
+type reversed struct{ family.Store }
 
-func (r reversed) List(ctx context.Context, subject refresh.SubjectKey, now time.Time) ([]refresh.Family, error) {
+func (r reversed) List(ctx context.Context, subject family.Subject, now time.Time) ([]family.Record, error) {
 	list, err := r.Store.List(ctx, subject, now)
 	slices.Reverse(list)
 	return list, err
 }
 
-type bare struct{ refresh.Store }
+type bare struct{ family.Store }
 
-func (b bare) Find(ctx context.Context, subject refresh.SubjectKey, id refresh.FamilyID, now time.Time) (refresh.Family, error) {
+func (b bare) Find(ctx context.Context, subject family.Subject, id family.ID, now time.Time) (family.Record, error) {
 	if err := ctx.Err(); err != nil {
-		return refresh.Family{}, err
+		return family.Record{}, err
 	}
 	return b.Store.Find(ctx, subject, id, now)
 }
 
 // racy keeps the families that were rotated itself, without atomicity.
 type racy struct {
-	refresh.Store
+	family.Store
 	mu      sync.Mutex
-	records map[refresh.FamilyID]refresh.Family
+	records map[family.ID]family.Record
 }
 
-func (r *racy) Rotate(ctx context.Context, p refresh.Presentation) (refresh.Verdict, error) {
+func (r *racy) Rotate(ctx context.Context, p family.RotateRequest) (family.Verdict, error) {
 	f, err := r.Find(ctx, p.Subject, p.Family, p.Now)
 	if err != nil || f.ID.IsZero() {
-		return refresh.Verdict{}, err
+		return family.Verdict{}, err
 	}
 	for range 100 {
 		runtime.Gosched()
 	}
-	v := refresh.Decide(&f, p)
+	v := family.Decide(&f, p)
 	if v.Changed {
 		r.mu.Lock()
-		r.records[p.Family] = v.Family
+		r.records[p.Family] = v.Record
 		r.mu.Unlock()
 	}
 	return v, nil
 }
 
-func (r *racy) Find(ctx context.Context, subject refresh.SubjectKey, id refresh.FamilyID, now time.Time) (refresh.Family, error) {
+func (r *racy) Find(ctx context.Context, subject family.Subject, id family.ID, now time.Time) (family.Record, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f, ok := r.records[id]; ok && f.Subject == subject {

@@ -1,10 +1,10 @@
-package refresh_test
+package family_test
 
 import (
 	"fmt"
 	"testing"
 
-	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // The exploration walks through everything that can happen to one family: one
@@ -12,7 +12,7 @@ import (
 // way. Every interleaving is visited, breadth first; states that differ only by
 // a shift in time or generation are one, so the walk is not cut off at some
 // depth: it ends when nothing new is left, however many generations that takes.
-// Rotations are decided by refresh.Decide itself.
+// Rotations are decided by family.Decide itself.
 //
 // Its axioms, in ticks of the clock (any number of events fit into a tick, in
 // any order):
@@ -43,7 +43,7 @@ type modelWorld struct {
 	eager int8
 
 	// The rules, as they are or weakened.
-	rules refresh.Rules
+	rules family.Policy
 	// grace settles a generation by the clock alone, settle ticks after its
 	// rotation.
 	grace bool
@@ -77,16 +77,16 @@ func invariants(x *exploration, s *situation) string {
 	accepted := 0
 	for gen := int8(oldest); gen <= 0; gen++ {
 		f := x.family(&s.store)
-		v := refresh.Decide(&f, refresh.Presentation{
+		v := family.Decide(&f, family.RotateRequest{
 			Generation: uint32(firstGeneration + int(gen)), Hash: modelSecret(gen, 0), Successor: modelSecret(gen+1, 0),
-			Attempt: refresh.Attempt{99}, Rules: x.rules, Now: f.RotatedAt,
+			Attempt: family.Attempt{99}, Policy: x.rules, Now: f.RotatedAt,
 		})
 		if v.Outcome.Accepted() {
 			accepted++
-		} else if v.Family.Revoked != refresh.ReasonReuse {
+		} else if v.Record.Revoked != family.ReasonReuse {
 			return fmt.Sprintf("generation %+d is refused, and the family lives", gen)
 		}
-		if s.store.settled && gen < 0 && v.Outcome != refresh.Reused {
+		if s.store.settled && gen < 0 && v.Outcome != family.Reused {
 			return fmt.Sprintf("generation %+d comes to %v although its successor has settled", gen, v.Outcome)
 		}
 	}
@@ -102,7 +102,7 @@ func TestNoHonestClientIsEverSignedOut(t *testing.T) {
 		t.Fatal(x.story())
 	}
 	t.Logf("%d states, rotations by outcome: %v", len(x.states), x.outcomes)
-	for _, o := range []refresh.Outcome{refresh.Rotated, refresh.Replayed, refresh.Repeated, refresh.StoreBehind} {
+	for _, o := range []family.Outcome{family.Rotated, family.Replayed, family.Repeated, family.StoreBehind} {
 		if x.outcomes[o] == 0 {
 			t.Errorf("no rotation came to %v: the exploration does not reach what it is about", o)
 		}
@@ -119,7 +119,7 @@ func TestAStolenTokenDiesWhenItsOwnerHasBeenBack(t *testing.T) {
 		t.Fatal(x.story())
 	}
 	t.Logf("%d states, rotations by outcome: %v", len(x.states), x.outcomes)
-	if x.outcomes[refresh.Reused] == 0 {
+	if x.outcomes[family.Reused] == 0 {
 		t.Error("no reuse was found: the exploration does not reach what it is about")
 	}
 }

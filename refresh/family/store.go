@@ -1,4 +1,4 @@
-package refresh
+package family
 
 import (
 	"context"
@@ -6,7 +6,7 @@ import (
 )
 
 // A Store keeps families. It is the protocol's memory and nothing more: what
-// an operation decides is said by Decide, Admit and Family.Settle, and a Store
+// an operation decides is said by Decide, Admit and Record.Settle, and a Store
 // applies them atomically. Package storetest checks an implementation against
 // this contract.
 //
@@ -19,32 +19,32 @@ import (
 //     point above makes harmless. Absent, expired and revoked families are
 //     answers, not errors.
 //   - ctx carries the deadline; the call returns soon after it.
-//   - Records expire by themselves: a family at Family.ExpiresAt, a tombstone
+//   - Records expire by themselves: a family at Record.ExpiresAt, a tombstone
 //     TombstoneRetention after the revocation.
 type Store interface {
 	// Start keeps a new family, within the limit of its subject.
 	Start(ctx context.Context, req StartRequest) (StartResult, error)
 
 	// Rotate lays a token before its family. See Decide.
-	Rotate(ctx context.Context, p Presentation) (Verdict, error)
+	Rotate(ctx context.Context, p RotateRequest) (Verdict, error)
 
 	// Settle records that the client keeps the given generation. It is
 	// called in the background. Unknown families and other generations are
 	// left alone.
-	Settle(ctx context.Context, subject SubjectKey, id FamilyID, generation uint32) error
+	Settle(ctx context.Context, subject Subject, id ID, generation uint32) error
 
 	// Revoke ends the selected families and returns the ids of all that the
 	// selector names and that are dead afterwards, those with a tombstone
 	// from earlier included. A store that is shared between instances
 	// announces them through its Feed before it returns.
-	Revoke(ctx context.Context, req RevokeRequest) ([]FamilyID, error)
+	Revoke(ctx context.Context, req RevokeRequest) ([]ID, error)
 
 	// Find returns one family: alive, or its tombstone. It returns the zero
-	// Family for one that is absent or expired.
-	Find(ctx context.Context, subject SubjectKey, id FamilyID, now time.Time) (Family, error)
+	// Record for one that is absent or expired.
+	Find(ctx context.Context, subject Subject, id ID, now time.Time) (Record, error)
 
 	// List returns the subject's live families, newest first.
-	List(ctx context.Context, subject SubjectKey, now time.Time) ([]Family, error)
+	List(ctx context.Context, subject Subject, now time.Time) ([]Record, error)
 
 	// Ping reports whether the store answers.
 	Ping(ctx context.Context) error
@@ -65,7 +65,7 @@ type Feed interface {
 // one goroutine and return quickly.
 type FeedHandler interface {
 	// Revoked: the family was revoked at the given time.
-	Revoked(id FamilyID, at time.Time)
+	Revoked(id ID, at time.Time)
 	// Synced: all revocations up to now have been reported. It is called
 	// after the first catch-up and then at least every other second while
 	// the feed works.
@@ -74,7 +74,7 @@ type FeedHandler interface {
 
 // A StartRequest asks a Store to keep a new family.
 type StartRequest struct {
-	Family Family
+	Record Record
 	// MaxSessions is the number of live families that the subject may have,
 	// the new one included. 0 is no limit.
 	MaxSessions int
@@ -89,7 +89,7 @@ type StartResult struct {
 	Refused bool
 	// Evicted are the families that gave way. A shared store has announced
 	// them through its Feed.
-	Evicted []FamilyID
+	Evicted []ID
 }
 
 // Admit decides a StartRequest over the subject's live families, given oldest
@@ -108,9 +108,9 @@ func Admit(live int, req StartRequest) (evict int, refused bool) {
 
 // A RevokeRequest selects families of one subject.
 type RevokeRequest struct {
-	Subject SubjectKey
+	Subject Subject
 	// Family selects one family. Zero selects all of the subject.
-	Family FamilyID
+	Family ID
 	// Proven: the caller holds a token of Family. It is then announced even
 	// if the store has no record of it (any more), since its access tokens
 	// may still be in use. An id that somebody merely named is announced
@@ -118,7 +118,7 @@ type RevokeRequest struct {
 	// and naming a stranger's must not sign the stranger out.
 	Proven bool
 	// Except, among all, is spared.
-	Except FamilyID
+	Except ID
 	// KeepNewest, among all, spares that many live families, newest first.
 	KeepNewest int
 

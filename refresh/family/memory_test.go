@@ -1,4 +1,4 @@
-package refresh_test
+package family_test
 
 import (
 	"context"
@@ -7,13 +7,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 	"github.com/sessionkit/sessionkit/refresh/storetest"
 )
 
-func newMemoryStore(t testing.TB, limit int) *refresh.MemoryStore {
+func newMemoryStore(t testing.TB, limit int) *family.MemoryStore {
 	t.Helper()
-	m, err := refresh.NewMemoryStore(refresh.MemoryConfig{MaxFamilies: limit})
+	m, err := family.NewMemoryStore(family.MemoryConfig{MaxFamilies: limit})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,7 +21,7 @@ func newMemoryStore(t testing.TB, limit int) *refresh.MemoryStore {
 }
 
 func TestMemoryStore(t *testing.T) {
-	storetest.Run(t, func(t testing.TB) refresh.Store { return newMemoryStore(t, 0) })
+	storetest.Run(t, func(t testing.TB) family.Store { return newMemoryStore(t, 0) })
 }
 
 func TestMemoryStoreIsBounded(t *testing.T) {
@@ -29,8 +29,8 @@ func TestMemoryStoreIsBounded(t *testing.T) {
 	m := newMemoryStore(t, limit)
 	now := time.Now()
 	start := func(i int) error {
-		f := refresh.Family{Subject: refresh.SubjectKey{byte(i)}, ID: refresh.FamilyID{byte(i), byte(i >> 8), 1}, CreatedAt: now, RotatedAt: now, Idle: time.Hour, AbsoluteExpiry: now.Add(time.Hour)}
-		_, err := m.Start(context.Background(), refresh.StartRequest{Family: f, Now: now})
+		f := family.Record{Subject: family.Subject{byte(i)}, ID: family.ID{byte(i), byte(i >> 8), 1}, CreatedAt: now, RotatedAt: now, Idle: time.Hour, AbsoluteExpiry: now.Add(time.Hour)}
+		_, err := m.Start(context.Background(), family.StartRequest{Record: f, Now: now})
 		return err
 	}
 	for i := range limit {
@@ -38,7 +38,7 @@ func TestMemoryStoreIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := start(limit); !errors.Is(err, refresh.ErrUnavailable) {
+	if err := start(limit); !errors.Is(err, family.ErrUnavailable) {
 		t.Fatalf("a full store says %v: nobody may be signed out to make room", err)
 	}
 	now = now.Add(time.Hour)
@@ -50,7 +50,7 @@ func TestMemoryStoreIsBounded(t *testing.T) {
 }
 
 func TestNewMemoryStoreRefusesANegativeLimit(t *testing.T) {
-	if _, err := refresh.NewMemoryStore(refresh.MemoryConfig{MaxFamilies: -1}); err == nil {
+	if _, err := family.NewMemoryStore(family.MemoryConfig{MaxFamilies: -1}); err == nil {
 		t.Error("no error")
 	}
 }
@@ -75,30 +75,30 @@ func TestMemoryStoreComparedToItself(t *testing.T) {
 }
 
 // forgetful is a store with a bug.
-type forgetful struct{ refresh.Store }
+type forgetful struct{ family.Store }
 
-func (forgetful) Settle(context.Context, refresh.SubjectKey, refresh.FamilyID, uint32) error {
+func (forgetful) Settle(context.Context, family.Subject, family.ID, uint32) error {
 	return nil
 }
 
 // TestAFullMemoryStoreServesWhomItHolds: only new logins have to wait.
 func TestAFullMemoryStoreServesWhomItHolds(t *testing.T) {
 	m, ctx, now := newMemoryStore(t, 2), context.Background(), time.Now()
-	families := make([]refresh.Family, 3)
+	families := make([]family.Record, 3)
 	for i := range families {
-		families[i] = refresh.Family{
-			Subject: refresh.SubjectKey{1}, ID: refresh.FamilyID{byte(i + 1)}, Attempt: refresh.Attempt{byte(i + 1)},
+		families[i] = family.Record{
+			Subject: family.Subject{1}, ID: family.ID{byte(i + 1)}, Attempt: family.Attempt{byte(i + 1)},
 			CreatedAt: now.Add(time.Duration(i)), RotatedAt: now, Idle: time.Hour, AbsoluteExpiry: now.Add(time.Hour),
 		}
 	}
 	start := func(i, limit int, at time.Time) error {
-		_, err := m.Start(ctx, refresh.StartRequest{Family: families[i], MaxSessions: limit, Now: at})
+		_, err := m.Start(ctx, family.StartRequest{Record: families[i], MaxSessions: limit, Now: at})
 		return err
 	}
 	if err := errors.Join(start(0, 0, now), start(1, 0, now)); err != nil {
 		t.Fatal(err)
 	}
-	if err := start(2, 2, now); !errors.Is(err, refresh.ErrUnavailable) {
+	if err := start(2, 2, now); !errors.Is(err, family.ErrUnavailable) {
 		t.Errorf("a login beyond the bound: %v", err)
 	}
 	if live, err := m.List(ctx, families[0].Subject, now); err != nil || len(live) != 2 {
@@ -107,11 +107,11 @@ func TestAFullMemoryStoreServesWhomItHolds(t *testing.T) {
 	if err := start(0, 0, now); err != nil {
 		t.Errorf("a login that is repeated: %v", err)
 	}
-	p := refresh.Presentation{Subject: families[0].Subject, Family: families[0].ID, Successor: [32]byte{1}, Now: now}
-	if v, err := m.Rotate(ctx, p); err != nil || v.Outcome != refresh.Rotated {
+	p := family.RotateRequest{Subject: families[0].Subject, Family: families[0].ID, Successor: [32]byte{1}, Now: now}
+	if v, err := m.Rotate(ctx, p); err != nil || v.Outcome != family.Rotated {
 		t.Errorf("a rotation: %v, %v", v.Outcome, err)
 	}
-	dead, err := m.Revoke(ctx, refresh.RevokeRequest{Subject: families[0].Subject, Reason: refresh.ReasonLogoutAll, Now: now})
+	dead, err := m.Revoke(ctx, family.RevokeRequest{Subject: families[0].Subject, Reason: family.ReasonLogoutAll, Now: now})
 	if err != nil || len(dead) != 2 {
 		t.Errorf("revoked %v, %v", dead, err)
 	}

@@ -1,19 +1,19 @@
-package refresh
+package family
 
 import (
 	"crypto/subtle"
 	"time"
 )
 
-// A Presentation is one refresh token, decoded and authenticated, as it is
+// A RotateRequest is one refresh token, decoded and authenticated, as it is
 // laid before a family. The token names its generation; Hash is the SHA-256
 // of its secret. Successor is the SHA-256 of the secret that would follow:
 // a function of the presented secret and a server key, so that whoever
 // presents the same token always proposes the same successor, today, in a
 // retry, and after the store lost its memory.
-type Presentation struct {
-	Subject    SubjectKey
-	Family     FamilyID
+type RotateRequest struct {
+	Subject    Subject
+	Family     ID
 	Generation uint32
 	Hash       [32]byte
 	Successor  [32]byte
@@ -22,12 +22,12 @@ type Presentation struct {
 	Fingerprint Fingerprint
 	Device      Device
 
-	Rules Rules
-	Now   time.Time
+	Policy Policy
+	Now    time.Time
 }
 
-// Rules are the choices of a deployment that bear on a rotation.
-type Rules struct {
+// A Policy holds the choices of a deployment that bear on a rotation.
+type Policy struct {
 	// Enforced are the fingerprint components that must match.
 	Enforced Components
 	// RevokeOnMismatch ends the family when another client presents a token.
@@ -43,7 +43,7 @@ type Rules struct {
 	Settle time.Duration
 }
 
-// An Outcome is the answer to a Presentation.
+// An Outcome is the answer to a RotateRequest.
 type Outcome uint8
 
 const (
@@ -61,7 +61,7 @@ const (
 	// StoreBehind: the token is authentic and newer than the store, which
 	// therefore lost writes; the store was moved forward.
 	StoreBehind
-	// StoreBehindRefused: the same, but Rules say to refuse.
+	// StoreBehindRefused: the same, but the Policy says to refuse.
 	StoreBehindRefused
 	// Reused: a token that is no longer acceptable. The family is revoked.
 	Reused
@@ -85,14 +85,14 @@ func (o Outcome) Accepted() bool {
 	return o == Repeated || o == Rotated || o == Replayed || o == StoreBehind
 }
 
-// A Verdict is what Decide says of a Presentation.
+// A Verdict is what Decide says of a RotateRequest.
 type Verdict struct {
 	Outcome Outcome
 	// Differs are all bound fingerprint components that differ, enforced or not.
 	Differs Components
-	// Family is the record after the decision. It is the zero Family when
+	// Record is the record after the decision. It is the zero Record when
 	// there was none. Stores write it exactly when Changed.
-	Family  Family
+	Record  Record
 	Changed bool
 }
 
@@ -103,11 +103,11 @@ type Verdict struct {
 //
 // With p the presented and g the stored generation, at most two generations
 // are acceptable at any moment: g, and g-1 while g has not settled.
-func Decide(f *Family, p Presentation) Verdict {
+func Decide(f *Record, p RotateRequest) Verdict {
 	if f == nil {
 		return Verdict{Outcome: Gone}
 	}
-	v := Verdict{Family: *f}
+	v := Verdict{Record: *f}
 
 	// The attempt that ended the family may come again because its reply was
 	// lost: it hears what it would have heard the first time.
@@ -131,9 +131,9 @@ func Decide(f *Family, p Presentation) Verdict {
 	// The binding comes before everything that could help or harm: another
 	// client gets no successor, and cannot end the family by replaying.
 	v.Differs = f.Fingerprint.Differs(p.Fingerprint)
-	if v.Differs&p.Rules.Enforced != 0 {
+	if v.Differs&p.Policy.Enforced != 0 {
 		v.Outcome = OtherClient
-		if p.Rules.RevokeOnMismatch {
+		if p.Policy.RevokeOnMismatch {
 			v.revoke(ReasonMismatch, p)
 		}
 		return v
@@ -152,12 +152,12 @@ func Decide(f *Family, p Presentation) Verdict {
 
 	// The client never got g, or crashed and came back with older cookies.
 	// It is given g again: a family never forks.
-	case p.Generation+1 == g && !f.Settled && !p.Rules.SingleUse && equal(p.Successor, f.Current):
+	case p.Generation+1 == g && !f.Settled && !p.Policy.SingleUse && equal(p.Successor, f.Current):
 		v.Outcome = Replayed
 
 	// Authentic, yet newer than the record: the store lost acknowledged
 	// writes in a failover. The client is right and the store is wrong.
-	case p.Generation > g && p.Rules.RefuseStoreBehind:
+	case p.Generation > g && p.Policy.RefuseStoreBehind:
 		v.Outcome = StoreBehindRefused
 	case p.Generation > g:
 		v.Outcome = StoreBehind
@@ -179,10 +179,10 @@ func Decide(f *Family, p Presentation) Verdict {
 }
 
 // overtaken reports whether f has left the presentation behind.
-func (p *Presentation) overtaken(f *Family) bool {
+func (p *RotateRequest) overtaken(f *Record) bool {
 	next, later := p.OvertakenAfter()
 	if p.Generation+1 == f.Generation {
-		return (f.Settled || p.Rules.SingleUse) && f.RotatedAt.After(next)
+		return (f.Settled || p.Policy.SingleUse) && f.RotatedAt.After(next)
 	}
 	return f.RotatedAt.After(later)
 }
@@ -193,15 +193,15 @@ func (p *Presentation) overtaken(f *Family) bool {
 // generation could have settled, or existed, when its token may still have been
 // acceptable. One that arrives in time is never that old, unless the clocks of
 // two instances differ by more than 30 seconds or half the settle time.
-func (p *Presentation) OvertakenAfter() (next, later time.Time) {
-	if p.Rules.Settle <= 0 {
+func (p *RotateRequest) OvertakenAfter() (next, later time.Time) {
+	if p.Policy.Settle <= 0 {
 		return never, never
 	}
-	later = p.Now.Add(min(clockSkew, p.Rules.Settle/2))
-	if p.Rules.SingleUse {
+	later = p.Now.Add(min(ClockSkew, p.Policy.Settle/2))
+	if p.Policy.SingleUse {
 		return later, later
 	}
-	return later.Add(-p.Rules.Settle), later
+	return later.Add(-p.Policy.Settle), later
 }
 
 // never is later than any date that a store can write.
@@ -209,8 +209,8 @@ var never = time.UnixMilli(1<<48 - 1)
 
 // advance makes the presented token's successor the current generation. The
 // idle timeout starts anew; the absolute lifetime and AuthTime never move.
-func (v *Verdict) advance(p Presentation, prior Attempt) {
-	f := &v.Family
+func (v *Verdict) advance(p RotateRequest, prior Attempt) {
+	f := &v.Record
 	f.Generation = p.Generation + 1
 	f.Current = p.Successor
 	f.Settled = false
@@ -221,25 +221,25 @@ func (v *Verdict) advance(p Presentation, prior Attempt) {
 	}
 	// What is only reported follows the client, so that one change of
 	// address is one event and not one at every refresh from then on.
-	f.Fingerprint = f.Fingerprint.follow(p.Fingerprint, p.Rules.Enforced)
+	f.Fingerprint = f.Fingerprint.follow(p.Fingerprint, p.Policy.Enforced)
 	f.Device = p.Device
 	v.Changed = true
 }
 
-func (v *Verdict) revoke(why Reason, p Presentation) {
-	v.Family = v.Family.Tombstone(why, p.Attempt, p.Now)
+func (v *Verdict) revoke(why Reason, p RotateRequest) {
+	v.Record = v.Record.Tombstone(why, p.Attempt, p.Now)
 	v.Changed = true
 }
 
 // Tombstone returns what is kept of a revoked family.
-func (f *Family) Tombstone(why Reason, by Attempt, now time.Time) Family {
-	return Family{Subject: f.Subject, ID: f.ID, Attempt: by, Revoked: why, RevokedAt: now}
+func (f *Record) Tombstone(why Reason, by Attempt, now time.Time) Record {
+	return Record{Subject: f.Subject, ID: f.ID, Attempt: by, Revoked: why, RevokedAt: now}
 }
 
 // Settle returns the record after an instance saw the client use an access
 // token of the given generation that was at least the settle time old. Only
 // the current generation can settle; anything else changes nothing.
-func (f Family) Settle(generation uint32) (_ Family, changed bool) {
+func (f Record) Settle(generation uint32) (_ Record, changed bool) {
 	if f.Revoked != "" || f.Settled || f.Generation != generation {
 		return f, false
 	}

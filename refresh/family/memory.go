@@ -1,4 +1,4 @@
-package refresh
+package family
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ type MemoryStore struct {
 	max int
 
 	mu       sync.Mutex
-	subjects map[SubjectKey]map[FamilyID]*Family
+	subjects map[Subject]map[ID]*Record
 	count    int
 	// sweepAt is the number of records at which expired ones are looked
 	// for next: twice what the last sweep left, so that sweeping costs
@@ -37,12 +37,12 @@ const minSweep = 1024
 // NewMemoryStore returns an empty store. It fails for a negative bound.
 func NewMemoryStore(cfg MemoryConfig) (*MemoryStore, error) {
 	if cfg.MaxFamilies < 0 {
-		return nil, fmt.Errorf("refresh: MemoryConfig.MaxFamilies is negative: use 0 for the default of 100,000")
+		return nil, fmt.Errorf("family: MemoryConfig.MaxFamilies is negative: use 0 for the default of 100,000")
 	}
 	if cfg.MaxFamilies == 0 {
 		cfg.MaxFamilies = 100_000
 	}
-	return &MemoryStore{max: cfg.MaxFamilies, subjects: make(map[SubjectKey]map[FamilyID]*Family), sweepAt: min(minSweep, cfg.MaxFamilies)}, nil
+	return &MemoryStore{max: cfg.MaxFamilies, subjects: make(map[Subject]map[ID]*Record), sweepAt: min(minSweep, cfg.MaxFamilies)}, nil
 }
 
 // Start implements Store.
@@ -52,12 +52,12 @@ func (m *MemoryStore) Start(ctx context.Context, req StartRequest) (StartResult,
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	families := m.subjects[req.Family.Subject]
-	if families[req.Family.ID] != nil { // ids are random: this is the request itself, again
-		return StartResult{Evicted: evictedBy(families, req.Family.Attempt)}, nil
+	families := m.subjects[req.Record.Subject]
+	if families[req.Record.ID] != nil { // ids are random: this is the request itself, again
+		return StartResult{Evicted: evictedBy(families, req.Record.Attempt)}, nil
 	}
 
-	live := m.live(req.Family.Subject, req.Now)
+	live := m.live(req.Record.Subject, req.Now)
 	evict, refused := Admit(len(live), req)
 	if refused {
 		return StartResult{Refused: true}, nil
@@ -73,14 +73,14 @@ func (m *MemoryStore) Start(ctx context.Context, req StartRequest) (StartResult,
 	}
 	var res StartResult
 	for _, old := range live[:evict] {
-		*old = old.Tombstone(ReasonLimit, req.Family.Attempt, req.Now)
+		*old = old.Tombstone(ReasonLimit, req.Record.Attempt, req.Now)
 		res.Evicted = append(res.Evicted, old.ID)
 	}
-	if families = m.subjects[req.Family.Subject]; families == nil {
-		families = make(map[FamilyID]*Family, 1)
-		m.subjects[req.Family.Subject] = families
+	if families = m.subjects[req.Record.Subject]; families == nil {
+		families = make(map[ID]*Record, 1)
+		m.subjects[req.Record.Subject] = families
 	}
-	f := req.Family
+	f := req.Record
 	f.AMR = slices.Clone(f.AMR)
 	families[f.ID] = &f
 	m.count++
@@ -88,7 +88,7 @@ func (m *MemoryStore) Start(ctx context.Context, req StartRequest) (StartResult,
 }
 
 // Rotate implements Store.
-func (m *MemoryStore) Rotate(ctx context.Context, p Presentation) (Verdict, error) {
+func (m *MemoryStore) Rotate(ctx context.Context, p RotateRequest) (Verdict, error) {
 	if err := ctx.Err(); err != nil {
 		return Verdict{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -97,13 +97,13 @@ func (m *MemoryStore) Rotate(ctx context.Context, p Presentation) (Verdict, erro
 	f := m.find(p.Subject, p.Family, p.Now)
 	v := Decide(f, p)
 	if v.Changed {
-		*f = v.Family
+		*f = v.Record
 	}
 	return v, nil
 }
 
 // Settle implements Store.
-func (m *MemoryStore) Settle(ctx context.Context, subject SubjectKey, id FamilyID, generation uint32) error {
+func (m *MemoryStore) Settle(ctx context.Context, subject Subject, id ID, generation uint32) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -116,7 +116,7 @@ func (m *MemoryStore) Settle(ctx context.Context, subject SubjectKey, id FamilyI
 }
 
 // Revoke implements Store.
-func (m *MemoryStore) Revoke(ctx context.Context, req RevokeRequest) ([]FamilyID, error) {
+func (m *MemoryStore) Revoke(ctx context.Context, req RevokeRequest) ([]ID, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -124,15 +124,15 @@ func (m *MemoryStore) Revoke(ctx context.Context, req RevokeRequest) ([]FamilyID
 	defer m.mu.Unlock()
 	live := m.live(req.Subject, req.Now)
 	if !req.Family.IsZero() {
-		live = slices.DeleteFunc(live, func(f *Family) bool { return f.ID != req.Family })
+		live = slices.DeleteFunc(live, func(f *Record) bool { return f.ID != req.Family })
 	} else {
-		live = slices.DeleteFunc(live, func(f *Family) bool { return f.ID == req.Except })
+		live = slices.DeleteFunc(live, func(f *Record) bool { return f.ID == req.Except })
 		live = live[:max(0, len(live)-req.KeepNewest)]
 	}
 	for _, f := range live {
 		*f = f.Tombstone(req.Reason, req.Attempt, req.Now)
 	}
-	var dead []FamilyID
+	var dead []ID
 	for id, f := range m.subjects[req.Subject] {
 		if f.Revoked != "" && m.find(req.Subject, id, req.Now) != nil && (req.Family.IsZero() || req.Family == id) {
 			dead = append(dead, id)
@@ -142,27 +142,27 @@ func (m *MemoryStore) Revoke(ctx context.Context, req RevokeRequest) ([]FamilyID
 }
 
 // Find implements Store.
-func (m *MemoryStore) Find(ctx context.Context, subject SubjectKey, id FamilyID, now time.Time) (Family, error) {
+func (m *MemoryStore) Find(ctx context.Context, subject Subject, id ID, now time.Time) (Record, error) {
 	if err := ctx.Err(); err != nil {
-		return Family{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return Record{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if f := m.find(subject, id, now); f != nil {
 		return *f, nil
 	}
-	return Family{}, nil
+	return Record{}, nil
 }
 
 // List implements Store.
-func (m *MemoryStore) List(ctx context.Context, subject SubjectKey, now time.Time) ([]Family, error) {
+func (m *MemoryStore) List(ctx context.Context, subject Subject, now time.Time) ([]Record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	live := m.live(subject, now)
-	list := make([]Family, 0, len(live))
+	list := make([]Record, 0, len(live))
 	for _, f := range slices.Backward(live) {
 		list = append(list, *f)
 	}
@@ -178,7 +178,7 @@ func (m *MemoryStore) Ping(ctx context.Context) error {
 }
 
 // find returns the record that a store with expiring records would still have.
-func (m *MemoryStore) find(subject SubjectKey, id FamilyID, now time.Time) *Family {
+func (m *MemoryStore) find(subject Subject, id ID, now time.Time) *Record {
 	f := m.subjects[subject][id]
 	if f == nil || expired(f, now) {
 		return nil
@@ -187,14 +187,14 @@ func (m *MemoryStore) find(subject SubjectKey, id FamilyID, now time.Time) *Fami
 }
 
 // live returns the subject's live families, oldest first.
-func (m *MemoryStore) live(subject SubjectKey, now time.Time) []*Family {
-	var live []*Family
+func (m *MemoryStore) live(subject Subject, now time.Time) []*Record {
+	var live []*Record
 	for _, f := range m.subjects[subject] {
 		if f.Alive(now) {
 			live = append(live, f)
 		}
 	}
-	slices.SortFunc(live, func(a, b *Family) int {
+	slices.SortFunc(live, func(a, b *Record) int {
 		if c := a.CreatedAt.Compare(b.CreatedAt); c != 0 {
 			return c
 		}
@@ -219,7 +219,7 @@ func (m *MemoryStore) sweep(now time.Time, tombstones bool) {
 	m.sweepAt = min(m.max, max(minSweep, 2*m.count))
 }
 
-func expired(f *Family, now time.Time) bool {
+func expired(f *Record, now time.Time) bool {
 	if f.Revoked != "" {
 		return !now.Before(f.RevokedAt.Add(TombstoneRetention))
 	}
@@ -227,8 +227,8 @@ func expired(f *Family, now time.Time) bool {
 }
 
 // evictedBy returns the families that gave way to a login.
-func evictedBy(families map[FamilyID]*Family, a Attempt) []FamilyID {
-	var ids []FamilyID
+func evictedBy(families map[ID]*Record, a Attempt) []ID {
+	var ids []ID
 	for id, f := range families {
 		if f.Revoked == ReasonLimit && f.Attempt == a {
 			ids = append(ids, id)

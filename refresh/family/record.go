@@ -1,4 +1,4 @@
-package refresh
+package family
 
 import (
 	"encoding/base64"
@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A FamilyID names a family: all refresh tokens descended from one login (RFC
+// An ID names a family: all refresh tokens descended from one login (RFC
 // 9700 section 4.14.2). It is the session id of access tokens ("sid") and of
 // the session list. It is a name, not a credential.
 //
@@ -14,25 +14,25 @@ import (
 // that everything derived for the family (its tokens, its subject's key, its
 // fingerprint) keeps using that secret for as long as the family lives; the
 // other fourteen are random.
-type FamilyID [16]byte
+type ID [16]byte
 
 // String returns the 22 characters of base64url by which clients know the family.
-func (id FamilyID) String() string { return base64.RawURLEncoding.EncodeToString(id[:]) }
+func (id ID) String() string { return base64.RawURLEncoding.EncodeToString(id[:]) }
 
 // IsZero reports whether id names no family.
-func (id FamilyID) IsZero() bool { return id == FamilyID{} }
+func (id ID) IsZero() bool { return id == ID{} }
 
-var errFamilyID = errors.New("refresh: not a family id")
+var errID = errors.New("family: not a family id")
 
-// ParseFamilyID reads what String wrote. Any other spelling is an error.
-func ParseFamilyID(s string) (FamilyID, error) {
-	var id FamilyID
+// ParseID reads what String wrote. Any other spelling is an error.
+func ParseID(s string) (ID, error) {
+	var id ID
 	if len(s) != base64.RawURLEncoding.EncodedLen(len(id)) {
-		return FamilyID{}, errFamilyID
+		return ID{}, errID
 	}
 	b, err := strictBase64.DecodeString(s)
 	if err != nil || len(b) != len(id) || base64.RawURLEncoding.EncodeToString(b) != s {
-		return FamilyID{}, errFamilyID
+		return ID{}, errID
 	}
 	copy(id[:], b)
 	return id, nil
@@ -40,13 +40,13 @@ func ParseFamilyID(s string) (FamilyID, error) {
 
 var strictBase64 = base64.RawURLEncoding.Strict()
 
-// A SubjectKey is the keyed hash by which stores know a subject. All families
+// A Subject is the keyed hash by which stores know a subject. All families
 // of a subject that were born under one root secret share it. Stores never
 // see the subject's name.
-type SubjectKey [16]byte
+type Subject [16]byte
 
 // String returns 22 characters of base64url, safe in a Redis hash tag.
-func (k SubjectKey) String() string { return base64.RawURLEncoding.EncodeToString(k[:]) }
+func (k Subject) String() string { return base64.RawURLEncoding.EncodeToString(k[:]) }
 
 // An Attempt is the random name of one HTTP request's call of the store. A
 // client library that lost a reply may execute an operation a second time;
@@ -72,11 +72,11 @@ const (
 	ReasonUser       Reason = "session_revoked" // the user ended it in the session list
 )
 
-// A Family is what a store keeps of one login: one record, from which no
+// A Record is what a store keeps of one login: one record, from which no
 // usable token can be made.
-type Family struct {
-	Subject SubjectKey
-	ID      FamilyID
+type Record struct {
+	Subject Subject
+	ID      ID
 
 	// Generation counts rotations: 0 for the token handed out at login.
 	Generation uint32
@@ -123,6 +123,10 @@ type Device struct {
 	IP        string // textual address, without zone
 }
 
+// ClockSkew is by how much the clocks of instances may differ before some
+// replays get 503 instead of an answer; the client retries.
+const ClockSkew = 30 * time.Second
+
 // TombstoneRetention is how long a store remembers why a family was revoked.
 // It exceeds the longest access-token lifetime, so that a repeated revocation
 // still finds what to announce.
@@ -130,7 +134,7 @@ const TombstoneRetention = 48 * time.Hour
 
 // ExpiresAt returns when the family ends if it is not rotated again: its idle
 // timeout, and never later than the absolute lifetime of the login.
-func (f *Family) ExpiresAt() time.Time {
+func (f *Record) ExpiresAt() time.Time {
 	idle := f.RotatedAt.Add(f.Idle)
 	if idle.After(f.AbsoluteExpiry) {
 		return f.AbsoluteExpiry
@@ -139,6 +143,6 @@ func (f *Family) ExpiresAt() time.Time {
 }
 
 // Alive reports whether the family is neither revoked nor expired at now.
-func (f *Family) Alive(now time.Time) bool {
+func (f *Record) Alive(now time.Time) bool {
 	return f.Revoked == "" && now.Before(f.ExpiresAt())
 }

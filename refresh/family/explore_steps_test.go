@@ -1,4 +1,4 @@
-package refresh_test
+package family_test
 
 import (
 	"crypto/sha256"
@@ -7,14 +7,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // A happening leads from one situation to the next.
 type happening struct {
 	what       string
 	credential credential
-	outcome    refresh.Outcome
+	outcome    family.Outcome
 }
 
 func (e happening) String() string {
@@ -42,13 +42,13 @@ type exploration struct {
 	check  func(*exploration, *situation) string
 	bad    string
 
-	outcomes map[refresh.Outcome]int
+	outcomes map[family.Outcome]int
 }
 
 // explore visits all states, or as many as it takes to find one that check
 // objects to.
 func (w modelWorld) explore(check func(*exploration, *situation) string) *exploration {
-	x := &exploration{modelWorld: &w, seen: make(map[situation]struct{}), check: check, outcomes: make(map[refresh.Outcome]int)}
+	x := &exploration{modelWorld: &w, seen: make(map[situation]struct{}), check: check, outcomes: make(map[family.Outcome]int)}
 	x.add(0, happening{"a login", credential{gen: noToken}, 0}, w.start())
 	for i := 0; i < len(x.states) && x.bad == ""; i++ {
 		x.visit(int32(i))
@@ -287,7 +287,7 @@ func (x *exploration) steal(i int32, s situation) {
 }
 
 // rotate lays a token before the store.
-func (x *exploration) rotate(s *situation, t credential, name int8) refresh.Verdict {
+func (x *exploration) rotate(s *situation, t credential, name int8) family.Verdict {
 	f := x.family(&s.store)
 	fork := int8(0)
 	switch {
@@ -296,14 +296,14 @@ func (x *exploration) rotate(s *situation, t credential, name int8) refresh.Verd
 	case x.random:
 		fork = 50 // a fresh one
 	}
-	p := refresh.Presentation{
+	p := family.RotateRequest{
 		Generation: uint32(firstGeneration + int(t.gen)), Hash: modelSecret(t.gen, t.fork), Successor: modelSecret(t.gen+1, fork),
-		Attempt: refresh.Attempt{byte(name)}, Rules: x.rules, Now: f.RotatedAt,
+		Attempt: family.Attempt{byte(name)}, Policy: x.rules, Now: f.RotatedAt,
 	}
-	v := refresh.Decide(&f, p)
+	v := family.Decide(&f, p)
 	x.repeatable(&v, p)
 	x.outcomes[v.Outcome]++
-	if f = v.Family; !v.Changed {
+	if f = v.Record; !v.Changed {
 		return v
 	}
 	s.push()
@@ -311,7 +311,7 @@ func (x *exploration) rotate(s *situation, t credential, name int8) refresh.Verd
 		return v
 	}
 	prior := s.store.attempt
-	if f.Prior == (refresh.Attempt{}) {
+	if f.Prior == (family.Attempt{}) {
 		prior = 0
 	}
 	s.store = storeRecord{gen: int8(int(f.Generation) - firstGeneration), cur: fork, prev: t.fork, settled: f.Settled, attempt: name, prior: prior}
@@ -320,10 +320,10 @@ func (x *exploration) rotate(s *situation, t credential, name int8) refresh.Verd
 
 // repeatable checks that the operation done twice is the operation done once,
 // and that it leaves the login's own facts alone.
-func (x *exploration) repeatable(v *refresh.Verdict, p refresh.Presentation) {
-	f := v.Family
-	again := refresh.Decide(&f, p)
-	same := again.Outcome == v.Outcome || again.Outcome == refresh.Repeated
+func (x *exploration) repeatable(v *family.Verdict, p family.RotateRequest) {
+	f := v.Record
+	again := family.Decide(&f, p)
+	same := again.Outcome == v.Outcome || again.Outcome == family.Repeated
 	if !same || again.Changed || again.Outcome.Accepted() != v.Outcome.Accepted() {
 		x.bad = fmt.Sprintf("the repetition of a rotation that came to %v comes to %v", v.Outcome, again.Outcome)
 	}
@@ -361,11 +361,11 @@ func modelSecret(gen, fork int8) [32]byte {
 }
 
 // family is the record as Decide sees it.
-func (x *exploration) family(r *storeRecord) refresh.Family {
-	f := refresh.Family{
-		ID: refresh.FamilyID{1}, Generation: uint32(firstGeneration + int(r.gen)), Current: modelSecret(r.gen, r.cur), Settled: r.settled,
+func (x *exploration) family(r *storeRecord) family.Record {
+	f := family.Record{
+		ID: family.ID{1}, Generation: uint32(firstGeneration + int(r.gen)), Current: modelSecret(r.gen, r.cur), Settled: r.settled,
 		CreatedAt: modelLogin, AuthTime: modelLogin, RotatedAt: modelLogin.Add(time.Hour), Idle: time.Hour, AbsoluteExpiry: modelLogin.Add(24 * time.Hour),
-		Attempt: refresh.Attempt{byte(r.attempt)}, Prior: refresh.Attempt{byte(r.prior)},
+		Attempt: family.Attempt{byte(r.attempt)}, Prior: family.Attempt{byte(r.prior)},
 	}
 	if r.attempt == 0 {
 		f.Attempt[1] = 1 // somebody's who is gone

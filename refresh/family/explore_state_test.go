@@ -1,4 +1,4 @@
-package refresh_test
+package family_test
 
 import (
 	"cmp"
