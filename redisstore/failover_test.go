@@ -192,6 +192,7 @@ func (c *crowd) everybody(t testing.TB, within time.Duration) {
 
 // TestSentinelFailover kills the primary under load, again and again.
 func TestSentinelFailover(t *testing.T) {
+	t.Parallel()
 	sentinel := redistest.StartSentinel(t, 2, 3)
 	c := newCrowd(t, 2, func() *redisstore.Store {
 		return newStore(t, closing(t, redis.NewFailoverClient(&redis.FailoverOptions{
@@ -215,6 +216,7 @@ func closing(t testing.TB, c redis.UniversalClient) redis.UniversalClient {
 // TestClusterUnderLoad moves live slots, loses a primary and flushes the
 // script caches while sessions are renewed.
 func TestClusterUnderLoad(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 3, 1)
 	c := newCrowd(t, 2, func() *redisstore.Store {
 		return newStore(t, closing(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs(), ContextTimeoutEnabled: true, ReadTimeout: time.Second})))
@@ -266,6 +268,7 @@ func TestClusterUnderLoad(t *testing.T) {
 // TestANewReplicaIsWaitedFor: a primary that had no replica a moment ago, as
 // one that was just promoted, has logins wait for the first that follows it.
 func TestANewReplicaIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	primary := redistest.Start(t, "--repl-diskless-sync-delay", "0")
 	s := newService(t, newRing(t), newStore(t, newClient(t, primary.Addr)), new(events), 0)
 	start(t, s, "alice")

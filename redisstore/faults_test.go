@@ -192,6 +192,7 @@ func counted(command []string) bool {
 // user's sessions, nobody is signed out, nothing takes effect twice, and no
 // other error than "try again" is seen.
 func TestOneFaultAtEachCommand(t *testing.T) {
+	t.Parallel()
 	proxy := redistest.NewProxy(t, redistest.Start(t).Addr)
 	store := newFaultyStore(t, proxy.Addr)
 	ring := newRing(t)
@@ -228,6 +229,7 @@ func TestOneFaultAtEachCommand(t *testing.T) {
 
 // TestRandomFaults: the same with a fault at one command in five.
 func TestRandomFaults(t *testing.T) {
+	t.Parallel()
 	proxy := redistest.NewProxy(t, redistest.Start(t).Addr)
 	store := newFaultyStore(t, proxy.Addr)
 	ring := newRing(t)
@@ -257,6 +259,7 @@ func TestRandomFaults(t *testing.T) {
 // reached the server; the client renews through another, and goes on. When the
 // network is repaired the old rotation arrives. It is no theft.
 func TestARequestThatWasHeldUp(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server.Addr)
 	ring, rec := newRing(t), new(events)

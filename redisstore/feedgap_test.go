@@ -33,6 +33,7 @@ func ofTheFeed(command []string) bool {
 // the network does it, hears afterwards of all that the stream still holds,
 // and of what comes then.
 func TestFeedGapsOnTheNetwork(t *testing.T) {
+	t.Parallel()
 	const stream = "rt:feed"
 	for _, tt := range []struct {
 		name  string
@@ -113,6 +114,7 @@ func TestFeedGapsOnTheNetwork(t *testing.T) {
 // TestTheFeedKeepsItsWindow: the stream is bounded by time. What is older than
 // the window goes as new entries come, and with nothing new, all of it.
 func TestTheFeedKeepsItsWindow(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	c := newClient(t, server.Addr)
 	store, err := redisstore.New(redisstore.Config{Client: c, FeedWindow: time.Minute})
@@ -214,6 +216,7 @@ func newPlan(t *testing.T) *plan { return &plan{ring: newRing(t)} }
 // what it knows, with LiveWhenStale it asks the store; afterwards it is as if
 // nothing had been.
 func TestWhileTheFeedIsCutOff(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server.Addr)
 	p := newPlan(t)
@@ -259,6 +262,7 @@ func TestWhileTheFeedIsCutOff(t *testing.T) {
 // while, nobody else; a session known to be revoked is refused all the same,
 // and no session is lost.
 func TestOutageGraceWithRedisDead(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, "--appendonly", "yes")
 	p := newPlan(t)
 	off := p.open(t, server.Addr, middleware.Config{})
@@ -300,6 +304,7 @@ func TestOutageGraceWithRedisDead(t *testing.T) {
 // TestStreamsEndOnEveryInstance: with the session's revocation anywhere, and
 // at the end of its life; those of others go on.
 func TestStreamsEndOnEveryInstance(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	p := newPlan(t)
 	var branches []*branch
@@ -374,6 +379,7 @@ func TestStreamsEndOnEveryInstance(t *testing.T) {
 // TestTheFeedIsKeptForItsFollowers: a FeedWindow shorter than what followers
 // need, which is how long access tokens live, loses them nothing.
 func TestTheFeedIsKeptForItsFollowers(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	c := newClient(t, server.Addr)
 	store, err := redisstore.New(redisstore.Config{Client: c, FeedWindow: time.Minute})

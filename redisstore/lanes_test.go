@@ -130,6 +130,7 @@ func renewAll(t *testing.T, s *refresh.Service, grants []*refresh.Grant) {
 // TestCallsTravelTogether: while one is under way the others gather. Each gets
 // the answer to its own, whatever becomes of the first.
 func TestCallsTravelTogether(t *testing.T) {
+	t.Parallel()
 	v := &traveller{hold: func(trip int) bool { return trip == 1 }}
 	c := newClient(t, redistest.Start(t).Addr)
 	s, grants := sessions(t, c, 200)
@@ -157,6 +158,7 @@ func TestCallsTravelTogether(t *testing.T) {
 // TestWhoTravelsTogetherFailsAlone: a call that the server refuses is its own
 // caller's trouble.
 func TestWhoTravelsTogetherFailsAlone(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	v := &traveller{hold: func(trip int) bool { return trip == 1 }}
 	c := newClient(t, server.Addr)
@@ -186,6 +188,7 @@ func TestWhoTravelsTogetherFailsAlone(t *testing.T) {
 // TestScriptsForgottenOnTheWay: a server that was restarted, or whose cache was
 // flushed, does not know the script of any call of a trip.
 func TestScriptsForgottenOnTheWay(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	v := &traveller{hold: func(trip int) bool { return trip == 1 }}
 	c := newClient(t, server.Addr)
@@ -206,6 +209,7 @@ func TestScriptsForgottenOnTheWay(t *testing.T) {
 // TestAPanicOnTheWayIsNotTheEnd: a hook of the app's client that panics must
 // not end the program where nobody can recover.
 func TestAPanicOnTheWayIsNotTheEnd(t *testing.T) {
+	t.Parallel()
 	v := &traveller{hold: func(trip int) bool { return trip == 1 }, panics: true}
 	c := newClient(t, redistest.Start(t).Addr)
 	s, grants := sessions(t, c, 100)
@@ -225,6 +229,7 @@ func TestAPanicOnTheWayIsNotTheEnd(t *testing.T) {
 // TestWhoGivesUpIsNotTakenAlong: a caller that leaves while it waits is
 // answered at once, and its call is not made.
 func TestWhoGivesUpIsNotTakenAlong(t *testing.T) {
+	t.Parallel()
 	v := &traveller{hold: func(trip int) bool { return trip == 1 }}
 	c := newClient(t, redistest.Start(t).Addr)
 	store := newStore(t, c)
@@ -262,6 +267,7 @@ func TestWhoGivesUpIsNotTakenAlong(t *testing.T) {
 // honours its context and with one that does not, wait no longer than told,
 // and are served as soon as the server goes on.
 func TestAStalledServerIsGivenUpInTime(t *testing.T) {
+	t.Parallel()
 	for _, honours := range []bool{true, false} {
 		t.Run(fmt.Sprintf("ContextTimeoutEnabled=%v", honours), func(t *testing.T) {
 			server := redistest.Start(t)
@@ -302,6 +308,7 @@ func TestAStalledServerIsGivenUpInTime(t *testing.T) {
 // TestAStuckNodeHoldsUpNoOther: calls to the other servers of a Cluster do not
 // travel with those to one that has stopped.
 func TestAStuckNodeHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 3, 0)
 	c := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs(), ContextTimeoutEnabled: true})
 	defer c.Close()
@@ -366,6 +373,7 @@ func TestAStuckNodeHoldsUpNoOther(t *testing.T) {
 // TestACrowdWithFaults: many honest users at once, whose scripts travel
 // together, over a network with a fault at one command in fifty.
 func TestACrowdWithFaults(t *testing.T) {
+	t.Parallel()
 	proxy := redistest.NewProxy(t, redistest.Start(t).Addr)
 	c := newCrowd(t, 2, func() *redisstore.Store { return newFaultyStore(t, proxy.Addr) })
 	seed := rand.Uint64()

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/sessionkit/sessionkit/internal/redistest"
 )
 
 // silent drops what go-redis logs of servers that the tests have killed.
@@ -15,5 +17,5 @@ func (silent) Printf(context.Context, string, ...any) {}
 
 func TestMain(m *testing.M) {
 	redis.SetLogger(silent{})
-	os.Exit(m.Run())
+	os.Exit(redistest.Main(m))
 }

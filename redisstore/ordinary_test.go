@@ -14,6 +14,7 @@ import (
 // TestAShortSessionDoesNotTakeALongOneAlong: the hash lives as long as the
 // longest session in it, whichever was rotated last.
 func TestAShortSessionDoesNotTakeALongOneAlong(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	c := newClient(t, server.Addr)
 	store := newStore(t, c)

@@ -20,6 +20,7 @@ import (
 // do not notice; all others are told in bounded time to try again, keep their
 // cookies, and go on when it is over, without a restart.
 func TestOutages(t *testing.T) {
+	t.Parallel()
 	for _, o := range []struct {
 		name       string
 		begin, end func(t *testing.T, s *redistest.Server, p *redistest.Proxy)

@@ -15,6 +15,7 @@ import (
 // as the runbooks say, on one instance before the other; a browser that goes
 // from one to the other is never signed out.
 func TestRollingChanges(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, "--user", "app", "on", ">secret", "~*", "+@all")
 	file := filepath.Join(t.TempDir(), "keys.pem")
 	keys, err := access.OpenKeys(file, access.EdDSA)

@@ -31,6 +31,7 @@ func start(t testing.TB, s *refresh.Service, subject string) *refresh.Grant {
 }
 
 func TestNewRefusesBadConfigurations(t *testing.T) {
+	t.Parallel()
 	c := redis.NewClient(&redis.Options{})
 	defer c.Close()
 	readsReplicas := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}, ReadOnly: true})
@@ -58,6 +59,7 @@ func TestNewRefusesBadConfigurations(t *testing.T) {
 // TestRecordsStayCompactAndExpire: whatever a session goes through, its hash is
 // a listpack, and no key is without an end.
 func TestRecordsStayCompactAndExpire(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	s := newService(t, newRing(t), newStore(t, newClient(t, server.Addr)), new(events), 0)
 	for i := range 20 {
@@ -92,6 +94,7 @@ func TestRecordsStayCompactAndExpire(t *testing.T) {
 }
 
 func TestUnreadableRecordsAreLeftAlone(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	client := newClient(t, server.Addr)
 	s := newService(t, newRing(t), newStore(t, client), new(events), 0)
@@ -134,6 +137,7 @@ func TestUnreadableRecordsAreLeftAlone(t *testing.T) {
 // that came back empty and without replicas, know of no session; that must sign
 // nobody out, and lets no revocation pass for done.
 func TestOnlyAServerThatMayWriteDeniesASession(t *testing.T) {
+	t.Parallel()
 	for name, demote := range map[string]func(s *redistest.Server){
 		"an empty primary without replicas": func(s *redistest.Server) { s.Must("CONFIG", "SET", "min-replicas-to-write", "1") },
 		"an empty replica":                  func(s *redistest.Server) { s.Must("REPLICAOF", "127.0.0.1", "1") },
@@ -168,6 +172,7 @@ func TestOnlyAServerThatMayWriteDeniesASession(t *testing.T) {
 // TestANewerBuildsBytesSurvive: rolling back to this build loses nothing that a
 // newer one appended to a record.
 func TestANewerBuildsBytesSurvive(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	c := newClient(t, server.Addr)
 	s := newService(t, newRing(t), newStore(t, c), new(events), 0)
@@ -195,6 +200,7 @@ func TestANewerBuildsBytesSurvive(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	store := newStore(t, newClient(t, server.Addr))
 	check := func(want int) []redisstore.Warning {
@@ -228,6 +234,7 @@ var minimalACL = strings.Fields("ACL SETUSER app reset on >secret resetchannels 
 var clusterACL = []string{"+cluster|slots", "+asking"}
 
 func TestTheDocumentedACLIsTheTestedOne(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
@@ -267,6 +274,7 @@ func useAll(t testing.TB, store *redisstore.Store, s *refresh.Service) error {
 }
 
 func TestMinimalACLInACluster(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t, 3, 0)
 	for _, n := range cluster.Primaries() {
 		n.Must(append(slices.Clone(minimalACL), clusterACL...)...)
@@ -282,6 +290,7 @@ func TestMinimalACLInACluster(t *testing.T) {
 }
 
 func TestMinimalACL(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	open := func(drop string) (*redisstore.Store, *refresh.Service) {
 		var rules []string
@@ -327,6 +336,7 @@ func TestMinimalACL(t *testing.T) {
 // TestOutOfMemory: a full server refuses logins and renewals, loses nothing,
 // and still takes revocations.
 func TestOutOfMemory(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	s := newService(t, newRing(t), newStore(t, newClient(t, server.Addr)), new(events), 0)
 	g, doomed := start(t, s, "alice"), start(t, s, "bob")
@@ -348,6 +358,7 @@ func TestOutOfMemory(t *testing.T) {
 
 // TestMemoryPerSession measures; the figure is in the log.
 func TestMemoryPerSession(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	s := newService(t, newRing(t), newStore(t, newClient(t, server.Addr)), new(events), 0)
 	used := func() int {

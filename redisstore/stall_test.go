@@ -15,6 +15,7 @@ import (
 // know stay as they are, and bother nobody, while it renews, settles, lists and
 // revokes beside them.
 func TestANewerBuildsFieldsSurvive(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	c := newClient(t, server.Addr)
 	rec := new(events)
@@ -63,6 +64,7 @@ func TestANewerBuildsFieldsSurvive(t *testing.T) {
 // TestTheDefaultsBoundTheWait: who configures nothing waits two seconds for a
 // server that has stopped, however the request comes to need it.
 func TestTheDefaultsBoundTheWait(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	p := newPlan(t)
 	p.defaults = true

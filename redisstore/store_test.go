@@ -29,11 +29,13 @@ func newStore(t testing.TB, c redis.UniversalClient) *redisstore.Store {
 }
 
 func TestStore(t *testing.T) {
+	t.Parallel()
 	c := newClient(t, redistest.Start(t).Addr)
 	storetest.Run(t, func(t testing.TB) family.Store { return newStore(t, c) })
 }
 
 func TestStoreAnswersAsThePureFunction(t *testing.T) {
+	t.Parallel()
 	s := newStore(t, newClient(t, redistest.Start(t).Addr))
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

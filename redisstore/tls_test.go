@@ -23,6 +23,7 @@ import (
 
 // TestTLS runs the store over TLS with certificates on both sides.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	cert, files := newCertificate(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

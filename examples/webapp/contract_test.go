@@ -41,6 +41,9 @@ func TestMain(m *testing.M) {
 		fmt.Println("too little was searched for leaks:", text)
 		status = 1
 	}
+	if line := redistest.LeftOut(); line != "" {
+		fmt.Fprintln(os.Stderr, line)
+	}
 	os.Exit(status)
 }
 

@@ -19,6 +19,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sessionkit/sessionkit/internal/redistest"
 )
 
 // A ledger keeps what the demo gave out while the tests ran: its secrets, and
@@ -216,7 +218,7 @@ func (l *ledger) account() (string, bool) {
 			n = l.sinks[kind].Len()
 		}
 		text += fmt.Sprintf(", %d bytes of %s", n, kind)
-		complete = complete && n > 1000
+		complete = complete && (n > 1000 || kind == "Redis" && redistest.LeftOut() != "")
 	}
 	return text, complete
 }

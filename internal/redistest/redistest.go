@@ -5,11 +5,13 @@ package redistest
 import (
 	"bufio"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -65,9 +67,63 @@ func find(t testing.TB, name string) string {
 		if os.Getenv(RequireVariable) != "" {
 			t.Fatalf("%s is not installed, and %s demands it", name, RequireVariable)
 		}
+		leftOut.add(name)
 		t.Skipf("%s is not installed: this test needs a real one", name)
 	}
 	return path
+}
+
+// atOnce is how many tests run side by side. They wait for their servers most of
+// the time, so they are more than there are processors.
+const atOnce = 12
+
+// Main runs the tests of a package from its TestMain, many side by side unless
+// the command line says how many, and says in one line on standard error what
+// was left out for want of a server.
+func Main(m *testing.M) int {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		if err := flag.Set("test.parallel", strconv.Itoa(atOnce)); err != nil {
+			panic(err) // package testing has had this flag for ever
+		}
+	}
+	code := m.Run()
+	if line := LeftOut(); line != "" {
+		fmt.Fprintln(os.Stderr, line)
+	}
+	return code
+}
+
+// LeftOut says in one line which tests of this process were skipped for want of
+// a program. It is empty if none was.
+func LeftOut() string { return leftOut.line() }
+
+var leftOut skips
+
+type skips struct {
+	mu    sync.Mutex
+	tests int
+	names []string // of programs that are not installed
+}
+
+func (s *skips) add(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tests++
+	if !slices.Contains(s.names, name) {
+		s.names = append(s.names, name)
+	}
+}
+
+func (s *skips) line() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.tests == 0 {
+		return ""
+	}
+	return fmt.Sprintf("left out: %d tests that need %s, which is not installed", s.tests, strings.Join(s.names, " and "))
 }
 
 // launch starts the process on a free port; somebody else may take the port

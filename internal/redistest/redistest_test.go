@@ -9,6 +9,7 @@ import (
 )
 
 func TestServer(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	s.Must("SET", "k", "v")
 	if got := s.Must("GET", "k"); got != "v" {
@@ -25,6 +26,7 @@ func TestServer(t *testing.T) {
 }
 
 func TestSentinelPromotesAReplica(t *testing.T) {
+	t.Parallel()
 	s := redistest.StartSentinel(t, 2, 3)
 	s.Primary().Must("SET", "k", "v")
 	s.Primary().Must("WAIT", "2", "5000")
@@ -39,6 +41,7 @@ func TestSentinelPromotesAReplica(t *testing.T) {
 }
 
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t, 3, 1)
 	if n := len(c.Primaries()); n != 3 {
 		t.Fatalf("%d primaries", n)
