@@ -9,7 +9,17 @@
 --           idle timeout 4 | flags 1 | fingerprint 36          (59 bytes)
 --   I..'d'  what the session list shows of the device          (opaque here)
 --   I..'a'  the authentication context, if any                 (opaque here)
---   'p'     the number of fields at which expired ones are looked for
+--   'p'     where expired ones are looked for next: see start.lua
+--
+-- A sorted set beside it, KEYS[2], is the subject's row. Its members are ids:
+--
+--   score  - revoked at           a tombstone
+--   score  - revoked at - 2^48    a tombstone that may not have been announced
+--   score  created at             a live family, only where there are many
+--
+-- So the newest tombstones are found without reading all, and the oldest and
+-- newest of many families. Of few, which is all that a person has, the hash is
+-- read as a whole: a row of them would take half as much memory again.
 --
 -- Numbers are big endian: times in milliseconds since 1970, the authentication
 -- time and the idle timeout in seconds. A newer build may append bytes to a
@@ -19,6 +29,9 @@
 -- The time is the caller's: the protocol has no time window in which instances
 -- whose clocks differ by seconds could disagree, and some servers forbid TIME.
 local VERSION, TOMBSTONE = 1, 129
+-- family.MaxStep: the families that one step ends, and the tombstones kept.
+local STEP = 200
+local UNTOLD = 281474976710656
 local call, byte, sub, char, floor = redis.call, string.byte, string.sub, string.char, math.floor
 
 -- Numbers of six and of four bytes at position i.
@@ -69,10 +82,37 @@ local function keep(key, ms)
   if call('PTTL', key) < ms then call('PEXPIRE', key, floor(ms * 17 / 16)) end
 end
 
+-- How many tombstones there are of revocations after a time.
+local function tombstones(row, after)
+  return call('ZCOUNT', row, '-inf', string.format('(%.0f', -after))
+end
+
+-- Makes tombstones of families, at most STEP; the oldest ones give way.
+--
 -- HDEL comes first: a server that is out of memory refuses a script whose first
 -- write needs some, and a revocation must get through.
-local function bury(key, id, now, retention, attempt, reason)
-  call('HDEL', key, id .. 'c', id .. 'd', id .. 'a')
-  call('HSET', key, id, char(TOMBSTONE) .. enc6(now) .. attempt .. reason)
+local function bury_all(key, row, ids, now, retention, attempt, reason)
+  if #ids == 0 then return end
+  local fields, records, places = {}, {}, {}
+  local tombstone = char(TOMBSTONE) .. enc6(now) .. attempt .. reason
+  for i, id in ipairs(ids) do
+    fields[3 * i - 2], fields[3 * i - 1], fields[3 * i] = id .. 'c', id .. 'd', id .. 'a'
+    records[2 * i - 1], records[2 * i] = id, tombstone
+    places[2 * i - 1], places[2 * i] = -UNTOLD - now, id
+  end
+  call('HDEL', key, unpack(fields))
+  call('HSET', key, unpack(records))
+  call('ZADD', row, unpack(places))
+  local over = tombstones(row, 0) - STEP
+  if over > 0 then
+    local oldest = call('ZRANGEBYSCORE', row, '-inf', '(0', 'LIMIT', STEP, math.min(over, STEP))
+    call('HDEL', key, unpack(oldest))
+    call('ZREM', row, unpack(oldest))
+  end
   keep(key, retention)
+  keep(row, retention)
+end
+
+local function bury(key, id, now, retention, attempt, reason)
+  bury_all(key, KEYS[2], { id }, now, retention, attempt, reason)
 end

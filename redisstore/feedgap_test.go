@@ -26,7 +26,8 @@ import (
 
 // ofTheFeed reports whether a command is one of a follower.
 func ofTheFeed(command []string) bool {
-	return strings.EqualFold(command[0], "XREAD") || strings.EqualFold(command[0], "XINFO")
+	script := strings.HasPrefix(strings.ToLower(command[0]), "eval") && command[3] == "rt:feed"
+	return script || strings.EqualFold(command[0], "XREAD")
 }
 
 // TestFeedGapsOnTheNetwork: an instance that is cut off from the feed, however

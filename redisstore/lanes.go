@@ -48,9 +48,9 @@ type call struct {
 }
 
 // send makes one call.
-func (s *Store) send(ctx context.Context, script *redis.Script, key string, args []any) (any, error) {
-	c := &call{ctx: ctx, script: script, keys: []string{key}, args: args}
-	node, err := s.master(ctx, key)
+func (s *Store) send(ctx context.Context, script *redis.Script, keys []string, args []any) (any, error) {
+	c := &call{ctx: ctx, script: script, keys: keys, args: args}
+	node, err := s.master(ctx, keys[0])
 	if err != nil || node == nil {
 		return s.alone(c)
 	}

@@ -3,14 +3,8 @@ package redisstore
 import (
 	"context"
 	_ "embed"
-	"errors"
-	"fmt"
-	"net"
-	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 var (
@@ -30,8 +24,14 @@ var (
 	revokeLua string
 	//go:embed find.lua
 	findLua string
+	//go:embed list.lua
+	listLua string
+	//go:embed announced.lua
+	announcedLua string
 	//go:embed announce.lua
 	announceLua string
+	//go:embed news.lua
+	newsLua string
 	//go:embed probe.lua
 	probeLua string
 
@@ -40,119 +40,18 @@ var (
 	settleScript   = redis.NewScript(commonLua + settleLua)
 	revokeScript   = redis.NewScript(commonLua + surveyLua + revokeLua)
 	findScript     = redis.NewScript(commonLua + findLua)
+	listScript     = redis.NewScript(commonLua + surveyLua + listLua)
 	announceScript = redis.NewScript(announceLua)
-	probeScript    = redis.NewScript(probeLua)
+	// announcedScript notes in the subject's row what announceScript did.
+	announcedScript = redis.NewScript(commonLua + announcedLua)
+	newsScript      = redis.NewScript(newsLua)
+	probeScript     = redis.NewScript(probeLua)
 )
 
-// run executes a script on its key, by its hash, and by its text on a server
+// run executes a script on its keys, by its hash, and by its text on a server
 // that does not know it (after a restart, a failover, SCRIPT FLUSH).
-func (s *Store) run(ctx context.Context, script *redis.Script, key string, args ...any) (any, error) {
+func (s *Store) run(ctx context.Context, script *redis.Script, keys []string, args ...any) (any, error) {
 	return do(ctx, s, func(ctx context.Context) (any, error) {
-		return s.send(ctx, script, key, args)
+		return s.send(ctx, script, keys, args)
 	})
-}
-
-// do calls f until it succeeds, fails for good, or the time is up; every error
-// wraps family.ErrUnavailable. Being called again is harmless: every
-// operation may be executed twice.
-func do[T any](ctx context.Context, s *Store, f func(context.Context) (T, error)) (T, error) {
-	if end, ok := ctx.Deadline(); !ok || time.Until(end) > s.timeout {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.timeout)
-		defer cancel()
-	}
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		result, err := bounded(ctx, s.honoursContext, f)
-		if err == nil {
-			return result, nil
-		}
-		if !s.passing(ctx, err) || !sleep(ctx, pause) {
-			var none T
-			return none, unavailable(err)
-		}
-	}
-}
-
-const (
-	firstPause = 10 * time.Millisecond
-	lastPause  = 160 * time.Millisecond
-)
-
-// bounded calls f and returns with ctx at the latest. A client that does not
-// honour its context would overrun it by the client's own timeouts; f then
-// ends in the background, and nobody reads what it returns.
-func bounded[T any](ctx context.Context, honoured bool, f func(context.Context) (T, error)) (T, error) {
-	if honoured {
-		return f(ctx)
-	}
-	type outcome struct {
-		result T
-		err    error
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		result, err := f(ctx)
-		done <- outcome{result, err}
-	}()
-	select {
-	case o := <-done:
-		return o.result, o.err
-	case <-ctx.Done():
-		var none T
-		return none, ctx.Err()
-	}
-}
-
-// passing reports whether an error is one that a failover, a migrating slot or
-// a starting server gives, and that is gone a moment later.
-func (s *Store) passing(ctx context.Context, err error) bool {
-	var op *net.OpError
-	dial := errors.As(err, &op) && op.Op == "dial"
-	if c, ok := s.client.(*redis.ClusterClient); ok && (dial || errors.Is(ctx.Err(), context.DeadlineExceeded)) {
-		// go-redis does not look for a new topology because a node is dead, or
-		// has stopped to answer.
-		c.ReloadState(ctx)
-	}
-	if ctx.Err() != nil {
-		return false
-	}
-	if dial {
-		return true
-	}
-	for _, prefix := range [...]string{"TRYAGAIN", "MOVED", "ASK", "CLUSTERDOWN", "LOADING", "READONLY", "NOREPLICAS", "MASTERDOWN"} {
-		if redis.HasErrorPrefix(err, prefix) {
-			return true
-		}
-	}
-	return false
-}
-
-// unavailable wraps a failure of Redis. The text of a server's error names
-// commands and scripts, never values.
-func unavailable(err error) error {
-	if err == nil || errors.Is(err, family.ErrUnavailable) {
-		return err
-	}
-	text, _, _ := strings.Cut(err.Error(), "\n")
-	if len(text) > 200 {
-		text = text[:200]
-	}
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%w: redis: %w", family.ErrUnavailable, context.DeadlineExceeded)
-	case errors.Is(err, context.Canceled):
-		return fmt.Errorf("%w: redis: %w", family.ErrUnavailable, context.Canceled)
-	}
-	return fmt.Errorf("%w: redis: %s", family.ErrUnavailable, text)
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,8 +79,8 @@ func TestRecordsStayCompactAndExpire(t *testing.T) {
 		}
 	}
 	keys := strings.Fields(server.Must("KEYS", "*"))
-	if len(keys) != 21 {
-		t.Errorf("%d keys, want one for each subject and the feed", len(keys))
+	if len(keys) != 20+7+1 {
+		t.Errorf("%d keys, want one for each subject, one for each that has tombstones, and the feed", len(keys))
 	}
 	for _, key := range keys {
 		if ttl := server.Must("PTTL", key); strings.HasPrefix(ttl, "-") {
@@ -228,7 +230,8 @@ func TestCheck(t *testing.T) {
 // minimalACL is what the store needs, and no more; docs/operations.md names it.
 var minimalACL = strings.Fields("ACL SETUSER app reset on >secret resetchannels ~rt:* " +
 	"+evalsha +eval +hset +hget +hmget +hgetall +hexists +hdel +hlen +pttl +pexpire " +
-	"+xtrim +xadd +xread +xinfo|stream +ping +info +wait +hello")
+	"+zadd +zrem +zscore +zcount +zrangebyscore +zrevrangebyscore " +
+	"+xtrim +xadd +xrange +xrevrange +xread +ping +info +wait +hello")
 
 // clusterACL is what go-redis needs besides in a Cluster.
 var clusterACL = []string{"+cluster|slots", "+asking"}
@@ -289,47 +292,121 @@ func TestMinimalACLInACluster(t *testing.T) {
 	redistest.Await(t, 10*time.Second, "the feed is followed", func() bool { return !s.FeedStale() })
 }
 
+// openAs opens a store as a user with some of the minimal rules.
+func openAs(t *testing.T, server *redistest.Server, rules []string) *redisstore.Store {
+	t.Helper()
+	server.Must(rules...)
+	c := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "app", Password: "secret", DisableIdentity: true, ContextTimeoutEnabled: true})
+	t.Cleanup(func() { c.Close() })
+	return newStore(t, c)
+}
+
 func TestMinimalACL(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	open := func(drop string) (*redisstore.Store, *refresh.Service) {
-		var rules []string
-		for _, r := range minimalACL {
-			if r != drop {
-				rules = append(rules, r)
-			}
-		}
-		server.Must("FLUSHALL")
-		server.Must(rules...)
-		c := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "app", Password: "secret", DisableIdentity: true, ContextTimeoutEnabled: true})
-		t.Cleanup(func() { c.Close() })
-		store := newStore(t, c)
-		return store, newService(t, newRing(t), store, new(events), 1)
-	}
-	store, s := open("")
+	store := openAs(t, redistest.Start(t), minimalACL)
+	s := newService(t, newRing(t), store, new(events), 1)
 	if err := useAll(t, store, s); err != nil {
 		t.Fatalf("with the minimal rules: %v", err)
 	}
 	redistest.Await(t, 10*time.Second, "the feed is followed", func() bool { return !s.FeedStale() })
-	// Without INFO no replica is waited for and no policy is looked at, and
-	// without HELLO go-redis speaks an older protocol: those two are no loss
-	// that shows here.
+}
+
+// commandsOf returns the commands that a script uses.
+func commandsOf(t *testing.T, file string) map[string]bool {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := make(map[string]bool)
+	for _, m := range regexp.MustCompile(`\b(?:call|try)\('([A-Z]+)'|'(Z\w+)' or '(Z\w+)'`).FindAllSubmatch(text, -1) {
+		for _, name := range m[1:] {
+			if len(name) > 0 {
+				found[strings.ToLower(string(name))] = true
+			}
+		}
+	}
+	return found
+}
+
+// TestCheckTriesEveryCommandOfEveryScript: a script that begins to use another
+// command does not do so behind the back of Check and of the documented rules.
+func TestCheckTriesEveryCommandOfEveryScript(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("*.lua")
+	if err != nil || len(files) < 10 {
+		t.Fatal(files, err)
+	}
+	probed := commandsOf(t, "probe.lua")
+	used := make(map[string]bool)
+	for _, file := range files {
+		for name := range commandsOf(t, file) {
+			used[name] = true
+			if !probed[name] {
+				t.Errorf("%s uses %s, which probe.lua does not try", file, name)
+			}
+			if !slices.Contains(minimalACL, "+"+name) {
+				t.Errorf("%s uses %s, which the smallest ACL does not allow", file, name)
+			}
+		}
+	}
+	if len(used) < 15 {
+		t.Errorf("only %d commands are found in the scripts", len(used))
+	}
+}
+
+// TestCheckNamesWhatIsRefused: without any one of the commands that the store
+// needs, Check fails, names it, and says what to do.
+func TestCheckNamesWhatIsRefused(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
 	for _, r := range minimalACL[8:] {
-		switch r {
-		case "+info", "+hello", "+wait", "+xread", "+xinfo|stream":
+		if r == "+hello" { // go-redis then speaks an older protocol, which is no loss
 			continue
 		}
 		server.Must("SCRIPT", "FLUSH")
-		store, s := open(r)
-		if err := useAll(t, store, s); !errors.Is(err, family.ErrUnavailable) {
-			t.Errorf("without %s: %v", r, err)
+		rules := slices.DeleteFunc(slices.Clone(minimalACL), func(other string) bool { return other == r })
+		_, err := openAs(t, server, rules).Check(t.Context())
+		if name := strings.ToUpper(r[1:]); !errors.Is(err, family.ErrUnavailable) || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "docs/operations.md") {
+			t.Errorf("without %s: %v", name, err)
 		}
 	}
-	for _, r := range []string{"+xread", "+xinfo|stream"} {
-		rec := new(events)
-		store, _ := open(r)
-		newService(t, newRing(t), store, rec, 1)
-		redistest.Await(t, 20*time.Second, "the feed is missed without "+r, func() bool { return rec.of(refresh.EventFeedStale) > 0 })
+}
+
+// TestCheckNamesAMissingCommand: a server or proxy that has no streams, or no
+// WAIT, is found out.
+func TestCheckNamesAMissingCommand(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"XADD", "XREAD", "WAIT", "ZADD"} {
+		server := redistest.Start(t, "--rename-command", name, "")
+		_, err := newStore(t, newClient(t, server.Addr)).Check(t.Context())
+		if !errors.Is(err, family.ErrUnavailable) || !strings.Contains(err.Error(), name) {
+			t.Errorf("without %s: %v", name, err)
+		}
+	}
+}
+
+// TestCheckLooksAtEveryMaster: rules are each server's own, and so is what a
+// program may do there.
+func TestCheckLooksAtEveryMaster(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t, 3, 0)
+	rules := append(slices.Clone(minimalACL), clusterACL...)
+	for _, n := range cluster.Primaries() {
+		n.Must(rules...)
+	}
+	c := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs(), Username: "app", Password: "secret", DisableIdentity: true, ContextTimeoutEnabled: true})
+	defer c.Close()
+	store := newStore(t, c)
+	if _, err := store.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range cluster.Primaries() {
+		n.Must("ACL", "SETUSER", "app", "-zadd")
+		if _, err := store.Check(t.Context()); !errors.Is(err, family.ErrUnavailable) || !strings.Contains(err.Error(), "ZADD") || !strings.Contains(err.Error(), n.Addr) {
+			t.Errorf("a master refuses ZADD: %v", err)
+		}
+		n.Must("ACL", "SETUSER", "app", "+zadd")
 	}
 }
 

@@ -1,43 +1,86 @@
--- Keeps a new family, within the limit of its subject.
+-- Keeps a new family, and ends those that it supersedes and those beyond the
+-- limit of its subject.
 --
--- KEYS[1]  the subject's hash
+-- KEYS[1]  the subject's hash  KEYS[2]  its row
 -- ARGV     1 family id  2 hot  3 cold  4 device  5 authentication context or ''
 --          6 attempt  7 limit, 0 for none  8 refuse at the limit  9 now
 --          10 retention  11 milliseconds that the family has to live
--- Returns  1 if kept, 0 if refused; the ids that gave way, joined
+--          12 ids of superseded families, joined
+-- Returns  1 if kept, 0 if refused; the superseded ids that ended, joined; the
+--          ids that gave way, joined
 --
 -- May run twice: ids are random, so a family that is there was put there by the
 -- first run. It is left alone, whatever became of it since, and the ids are
 -- those that its login ended.
-local key, id, attempt = KEYS[1], ARGV[1], ARGV[6]
+local key, row, id, attempt = KEYS[1], KEYS[2], ARGV[1], ARGV[6]
 local limit, now, retention = tonumber(ARGV[7]), tonumber(ARGV[9]), tonumber(ARGV[10])
 
-if redis.call('HEXISTS', key, id) == 1 then
-  local _, dead = survey(key, now, retention)
-  local gone = {}
-  for _, f in ipairs(dead) do
-    if f.attempt == attempt and f.reason == 'limit' then gone[#gone + 1] = f.id end
+if call('HEXISTS', key, id) == 1 then
+  local ended = { superseded = {}, limit = {} }
+  for _, f in ipairs(ended_by(key, row, attempt)) do
+    local list = ended[f.reason]
+    if list then list[#list + 1] = f.id end
   end
-  return { 1, table.concat(gone) }
+  return { 1, table.concat(ended.superseded), table.concat(ended.limit) }
 end
 
--- Expired records are looked for when the hash has doubled since the last
--- time, which costs each login a constant.
-local live, fields = nil, redis.call('HLEN', key)
-local due = fields >= 96 and fields >= tonumber(redis.call('HGET', key, 'p') or '96')
-if limit > 0 or due then live = survey(key, now, retention) end
+local superseded, is_superseded = {}, {}
+for i = 1, #ARGV[12], 16 do
+  local old = sub(ARGV[12], i, i + 15)
+  local rec = call('HMGET', key, old, old .. 'c')
+  if not is_superseded[old] and alive(rec[1], rec[2], now) then
+    superseded[#superseded + 1], is_superseded[old] = old, true
+  end
+end
+
+-- Of few families all are read when there may be too many, and when the hash has
+-- doubled since the last time, which costs each login a constant; expired ones
+-- go. A family has three fields at least. Of many the oldest are read, and a few
+-- more for expired ones at each login, in turn.
+local fields, many = call('HLEN', key), are_many(row)
+local full = limit > 0 and fields >= 3 * limit
+local p = tonumber(call('HGET', key, 'p') or '96')
+local live, count
+if many then
+  local ids = call('ZRANGEBYSCORE', row, '(0', '+inf', 'LIMIT', p, 16)
+  p = p + #live_among(key, row, ids, now, true)
+  if #ids < 16 then p = 0 end
+  call('HSET', key, 'p', p)
+  if full then live, count = some(key, row, now, 2000, false, true), call('ZCOUNT', row, '(0', '+inf') end
+elseif full or fields >= MANY or fields >= p then
+  live = survey(key, row, now, retention)
+  count = #live
+  if fields >= p then call('HSET', key, 'p', tostring(math.max(96, 2 * call('HLEN', key)))) end
+  many = call('HLEN', key) >= MANY
+  if many then
+    local lasts = 0
+    for _, f in ipairs(live) do
+      call('ZADD', row, f.created, f.id)
+      lasts = math.max(lasts, f.ends - now)
+    end
+    keep(row, lasts)
+    call('HSET', key, 'p', 0)
+  end
+end
+
 local gone = {}
-if limit > 0 then
-  local over = #live + 1 - limit
-  if over > 0 and ARGV[8] == '1' then return { 0, '' } end
-  for i = 1, over do
-    bury(key, live[i].id, now, retention, attempt, 'limit')
-    gone[i] = live[i].id
+if full then
+  local over = count - #superseded + 1 - limit
+  if over > 0 and ARGV[8] == '1' then return { 0, '', '' } end
+  over = math.min(over, STEP - math.min(STEP, #ARGV[12] / 16))
+  for _, f in ipairs(live) do
+    if #gone >= over then break end
+    if not is_superseded[f.id] then gone[#gone + 1] = f.id end
   end
 end
-if due then redis.call('HSET', key, 'p', tostring(math.max(96, 2 * redis.call('HLEN', key)))) end
+bury_all(key, row, superseded, now, retention, attempt, 'superseded')
+bury_all(key, row, gone, now, retention, attempt, 'limit')
 
-redis.call('HSET', key, id, ARGV[2], id .. 'c', ARGV[3], id .. 'd', ARGV[4])
-if ARGV[5] ~= '' then redis.call('HSET', key, id .. 'a', ARGV[5]) end
+call('HSET', key, id, ARGV[2], id .. 'c', ARGV[3], id .. 'd', ARGV[4])
+if ARGV[5] ~= '' then call('HSET', key, id .. 'a', ARGV[5]) end
 keep(key, tonumber(ARGV[11]))
-return { 1, table.concat(gone) }
+if many then
+  call('ZADD', row, num6(ARGV[3], 2), id)
+  keep(row, num6(ARGV[3], 13) - now)
+end
+return { 1, table.concat(superseded), table.concat(gone) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,7 +68,7 @@ type Store struct {
 
 	followed    atomic.Int64 // the longest window that Follow was asked for
 	mu          sync.Mutex
-	unannounced []family.ID
+	unannounced []family.ID // at most maxUnannounced
 }
 
 var (
@@ -135,10 +136,11 @@ func New(cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// key is the subject's hash. The braces make it, and whatever else may come to
-// belong to the subject, one slot of a Cluster.
-func (s *Store) key(subject family.Subject) string {
-	return s.prefix + ":{" + subject.String() + "}"
+// keys are the subject's hash and its row, which common.lua describes. The braces
+// make them one slot of a Cluster.
+func (s *Store) keys(subject family.Subject) []string {
+	hash := s.prefix + ":{" + subject.String() + "}"
+	return []string{hash, hash + ":i"}
 }
 
 const retentionMillis = int64(family.TombstoneRetention / time.Millisecond)
@@ -146,23 +148,27 @@ const retentionMillis = int64(family.TombstoneRetention / time.Millisecond)
 // Start implements family.Store.
 func (s *Store) Start(ctx context.Context, req family.StartRequest) (family.StartResult, error) {
 	f := &req.Record
-	reply, err := s.runDurably(ctx, startScript, s.key(f.Subject),
+	reply, err := s.runDurably(ctx, startScript, s.keys(f.Subject),
 		f.ID[:], encodeHot(f), encodeCold(f), encodeDevice(f.Device), encodeAuth(f), f.Attempt[:],
 		req.MaxSessions, digit(req.RefuseAtLimit), req.Now.UnixMilli(), retentionMillis,
-		f.ExpiresAt().Sub(req.Now).Milliseconds())
+		f.ExpiresAt().Sub(req.Now).Milliseconds(), join(req.Supersedes))
 	if err != nil {
 		return family.StartResult{}, err
 	}
 	parts, ok := reply.([]any)
-	if !ok || len(parts) != 2 {
+	if !ok || len(parts) != 3 {
 		return family.StartResult{}, unavailable(errReply)
 	}
-	evicted, err := idsOf(parts[1])
+	superseded, err := idsOf(parts[1])
 	if err != nil {
 		return family.StartResult{}, err
 	}
-	s.announceOrLater(ctx, evicted, req.Now)
-	return family.StartResult{Refused: parts[0] == int64(0), Evicted: evicted}, nil
+	evicted, err := idsOf(parts[2])
+	if err != nil {
+		return family.StartResult{}, err
+	}
+	s.announceOrLater(ctx, dead{subject: f.Subject, ids: slices.Concat(superseded, evicted), at: req.Now})
+	return family.StartResult{Refused: parts[0] == int64(0), Superseded: superseded, Evicted: evicted}, nil
 }
 
 // errReply: the server's reply has not the shape that the script returns.
@@ -170,7 +176,7 @@ var errReply = errors.New("redisstore: unexpected reply")
 
 // Rotate implements family.Store.
 func (s *Store) Rotate(ctx context.Context, p family.RotateRequest) (family.Verdict, error) {
-	reply, err := s.run(ctx, rotateScript, s.key(p.Subject), p.Family[:], encodeMove(p), encodeDevice(p.Device))
+	reply, err := s.run(ctx, rotateScript, s.keys(p.Subject), p.Family[:], encodeMove(p), encodeDevice(p.Device))
 	if err != nil {
 		return family.Verdict{}, err
 	}
@@ -183,7 +189,7 @@ func (s *Store) Rotate(ctx context.Context, p family.RotateRequest) (family.Verd
 	}
 	// The attempt that ended the family tells the other instances.
 	if v.Record.Revoked != "" && v.Record.Attempt == p.Attempt {
-		s.announceOrLater(ctx, []family.ID{p.Family}, p.Now)
+		s.announceOrLater(ctx, dead{subject: p.Subject, ids: []family.ID{p.Family}, at: p.Now, unconfirmed: true})
 	}
 	return v, nil
 }
@@ -239,39 +245,86 @@ func field(parts []any, i int) string {
 
 // Settle implements family.Store.
 func (s *Store) Settle(ctx context.Context, subject family.Subject, id family.ID, generation uint32) error {
-	_, err := s.run(ctx, settleScript, s.key(subject), id[:], generation)
+	_, err := s.run(ctx, settleScript, s.keys(subject), id[:], generation)
 	return err
 }
 
-// Revoke implements family.Store. The families are dead before they are
-// announced; if they cannot be announced in time the error says so, and the
-// announcement is repeated by Follow and by the next Revoke of the same.
-func (s *Store) Revoke(ctx context.Context, req family.RevokeRequest) ([]family.ID, error) {
-	only, except := []byte{}, []byte{}
+// Revoke implements family.Store. The families of a step are dead before they
+// are announced; if they cannot be announced in time the error says so, and the
+// announcement is repeated by Follow and by the next Revoke that names them.
+func (s *Store) Revoke(ctx context.Context, req family.RevokeRequest) (family.RevokeResult, error) {
+	var res family.RevokeResult
+	seen := make(map[family.ID]bool)
+	for first, more := true, true; more; first = false {
+		step, err := s.revokeStep(ctx, req, first)
+		if err == nil {
+			err = s.announce(ctx, step.tell)
+		}
+		if err != nil {
+			s.announceLater(step.tell)
+			return family.RevokeResult{}, err
+		}
+		for _, id := range step.ended {
+			if !seen[id] {
+				seen[id] = true
+				res.Ended = append(res.Ended, id)
+			}
+		}
+		res.Known = !req.Family.IsZero() && step.status == 1
+		res.LeftBehind = step.status == 2
+		more = step.more
+	}
+	return res, nil
+}
+
+// A revokeStep is what revoke.lua returns.
+type revokeStep struct {
+	status int64
+	ended  []family.ID
+	tell   dead
+	more   bool
+}
+
+func (s *Store) revokeStep(ctx context.Context, req family.RevokeRequest, first bool) (step revokeStep, err error) {
+	only, except, generation := []byte{}, []byte{}, ""
 	if !req.Family.IsZero() {
 		only = req.Family[:]
 	}
 	if !req.Except.IsZero() {
 		except = req.Except[:]
 	}
-	reply, err := s.runDurably(ctx, revokeScript, s.key(req.Subject),
-		only, except, req.KeepNewest, string(req.Reason), req.Attempt[:], req.Now.UnixMilli(), retentionMillis)
+	if req.CheckGeneration {
+		generation = strconv.FormatUint(uint64(req.Generation), 10)
+	}
+	reply, err := s.runDurably(ctx, revokeScript, s.keys(req.Subject),
+		only, except, req.KeepNewest, string(req.Reason), req.Attempt[:], req.Now.UnixMilli(), retentionMillis,
+		digit(req.Proven), generation, digit(first))
 	if err != nil {
-		return nil, err
+		return step, err
 	}
-	ids, err := idsOf(reply)
-	if err != nil {
-		return nil, err
+	parts, ok := reply.([]any)
+	if !ok || len(parts) != 4 {
+		return step, unavailable(errReply)
 	}
-	tell := ids
-	if req.Proven && len(ids) == 0 {
-		tell = []family.ID{req.Family}
+	if step.status, ok = parts[0].(int64); !ok {
+		return step, unavailable(errReply)
 	}
-	if err := s.announce(ctx, tell, req.Now); err != nil {
-		s.announceLater(tell)
-		return nil, err
+	step.more = parts[3] == int64(1)
+	if step.ended, err = idsOf(parts[1]); err != nil {
+		return step, err
 	}
-	return ids, nil
+	step.tell = dead{subject: req.Subject, at: req.Now}
+	step.tell.ids, err = idsOf(parts[2])
+	return step, err
+}
+
+// join is the opposite of idsOf.
+func join(ids []family.ID) []byte {
+	joined := make([]byte, 0, 16*len(ids))
+	for _, id := range ids {
+		joined = append(joined, id[:]...)
+	}
+	return joined
 }
 
 // idsOf splits joined family ids.
@@ -289,7 +342,7 @@ func idsOf(reply any) ([]family.ID, error) {
 
 // Find implements family.Store.
 func (s *Store) Find(ctx context.Context, subject family.Subject, id family.ID, now time.Time) (family.Record, error) {
-	reply, err := s.run(ctx, findScript, s.key(subject), id[:])
+	reply, err := s.run(ctx, findScript, s.keys(subject), id[:])
 	if err != nil {
 		return family.Record{}, err
 	}
@@ -320,11 +373,17 @@ func current(f *family.Record, now time.Time) bool {
 
 // List implements family.Store.
 func (s *Store) List(ctx context.Context, subject family.Subject, now time.Time) ([]family.Record, error) {
-	fields, err := do(ctx, s, func(ctx context.Context) (map[string]string, error) {
-		return s.client.HGetAll(ctx, s.key(subject)).Result()
-	})
+	reply, err := s.run(ctx, listScript, s.keys(subject), now.UnixMilli(), family.ListLimit)
 	if err != nil {
 		return nil, err
+	}
+	parts, ok := reply.([]any)
+	if !ok || len(parts)%2 != 0 {
+		return nil, unavailable(errReply)
+	}
+	fields := make(map[string]string, len(parts)/2)
+	for i := 0; i < len(parts); i += 2 {
+		fields[field(parts, i)] = field(parts, i+1)
 	}
 	list := make([]family.Record, 0, len(fields)/3)
 	for name, hot := range fields {

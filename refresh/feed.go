@@ -98,10 +98,10 @@ func (o *observedStore) Rotate(ctx context.Context, p family.RotateRequest) (fam
 	return v, err
 }
 
-func (o *observedStore) Revoke(ctx context.Context, req family.RevokeRequest) ([]family.ID, error) {
-	ids, err := o.Store.Revoke(ctx, req)
+func (o *observedStore) Revoke(ctx context.Context, req family.RevokeRequest) (family.RevokeResult, error) {
+	res, err := o.Store.Revoke(ctx, req)
 	o.observe(err, req.Now)
-	return ids, err
+	return res, err
 }
 
 // AccessLifetime returns how long access tokens last.

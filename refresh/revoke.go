@@ -22,8 +22,8 @@ func (s *Service) Revoke(ctx context.Context, subject, sessionID string, why fam
 	if !ok {
 		return ErrNotFound
 	}
-	ids, err := s.revoke(ctx, subject, family.RevokeRequest{Subject: key, Family: id, Reason: why})
-	if err == nil && len(ids) == 0 {
+	res, err := s.revoke(ctx, subject, family.RevokeRequest{Subject: key, Family: id, Reason: why})
+	if err == nil && !res.Known {
 		return ErrNotFound
 	}
 	return err
@@ -60,9 +60,9 @@ func (s *Service) revokeAll(ctx context.Context, subject string, req family.Revo
 
 // revoke completes and carries out a request, and refuses the families'
 // access tokens here at once; other instances learn it from the feed.
-func (s *Service) revoke(ctx context.Context, subject string, req family.RevokeRequest) ([]family.ID, error) {
+func (s *Service) revoke(ctx context.Context, subject string, req family.RevokeRequest) (family.RevokeResult, error) {
 	if err := checkReason(req.Reason); err != nil {
-		return nil, err
+		return family.RevokeResult{}, err
 	}
 	// A client that hangs up does not stop its own logout.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
@@ -75,15 +75,18 @@ func (s *Service) revoke(ctx context.Context, subject string, req family.RevokeR
 	if req.Proven {
 		s.dead(req.Family)
 	}
-	ids, err := s.store.Revoke(ctx, req)
+	res, err := s.store.Revoke(ctx, req)
 	if err != nil {
-		return nil, s.unavailable(ctx, e, err)
+		return family.RevokeResult{}, s.unavailable(ctx, e, err)
 	}
-	s.dead(ids...)
-	if e.Count = len(ids); e.Count > 0 || req.Proven {
+	s.dead(res.Ended...)
+	if res.Known {
+		s.dead(req.Family)
+	}
+	if e.Count = len(res.Ended); e.Count > 0 {
 		s.record(ctx, e)
 	}
-	return ids, nil
+	return res, nil
 }
 
 func (s *Service) dead(ids ...family.ID) {

@@ -81,10 +81,10 @@ func (f *faulty) Rotate(ctx context.Context, p family.RotateRequest) (family.Ver
 	return f.Store.Rotate(ctx, p)
 }
 
-func (f *faulty) Revoke(ctx context.Context, r family.RevokeRequest) ([]family.ID, error) {
+func (f *faulty) Revoke(ctx context.Context, r family.RevokeRequest) (family.RevokeResult, error) {
 	f.calls.Add(1)
 	if f.fail.Load() {
-		return nil, refresh.ErrUnavailable
+		return family.RevokeResult{}, refresh.ErrUnavailable
 	}
 	return f.Store.Revoke(ctx, r)
 }

@@ -194,11 +194,11 @@ func (s *Service) limitOlderSecrets(ctx context.Context, subject string, f *fami
 		if key == f.Subject {
 			continue
 		}
-		ids, err := s.store.Revoke(ctx, family.RevokeRequest{Subject: key, KeepNewest: room, Reason: family.ReasonLimit, Attempt: f.Attempt, Now: f.CreatedAt})
+		res, err := s.store.Revoke(ctx, family.RevokeRequest{Subject: key, KeepNewest: room, Reason: family.ReasonLimit, Attempt: f.Attempt, Now: f.CreatedAt})
 		if err != nil {
 			return nil, err
 		}
-		evicted = append(evicted, ids...)
+		evicted = append(evicted, res.Ended...)
 		left, err := s.store.List(ctx, key, f.CreatedAt)
 		if err != nil {
 			return nil, err

@@ -2,6 +2,8 @@ package family
 
 import (
 	"bytes"
+	"container/heap"
+	"container/list"
 	"context"
 	"fmt"
 	"slices"
@@ -12,8 +14,9 @@ import (
 // MemoryConfig sizes a MemoryStore.
 type MemoryConfig struct {
 	// MaxFamilies bounds the records held. Tombstones give way to new
-	// families; when all are alive a new login fails with ErrUnavailable; nobody is signed
-	// out to make room. 0 means 100,000 (about 60 MB).
+	// families, the oldest first; when all are alive a new login fails with
+	// ErrUnavailable; nobody is signed out to make room. 0 means 100,000
+	// (about 60 MB).
 	MaxFamilies int
 }
 
@@ -23,16 +26,36 @@ type MemoryStore struct {
 	max int
 
 	mu       sync.Mutex
-	subjects map[Subject]map[ID]*Record
-	count    int
-	// sweepAt is the number of records at which expired ones are looked
-	// for next: twice what the last sweep left, so that sweeping costs
-	// each login a constant.
-	sweepAt int
+	accounts map[Subject]*account
+	due      dueHeap   // every entry, the one that may be forgotten first on top
+	dead     list.List // of *entry: tombstones, the oldest first
 }
 
-// minSweep keeps small stores from sweeping at every login.
-const minSweep = 1024
+// An account is what is kept of one subject.
+type account struct {
+	entries map[ID]*entry
+	live    []*entry // oldest first; those that have expired go later
+	dead    []*entry // tombstones in the order of death, at most MaxStep
+}
+
+// An entry is a record and its places.
+type entry struct {
+	Record
+	due    time.Time // not forgotten earlier
+	at     int       // in the heap
+	buried *list.Element
+}
+
+const (
+	// forgetEach is the number of due entries that each login looks at, which is
+	// more than it adds.
+	forgetEach = 16
+	// forgetFull is that number when there is no room.
+	forgetFull = 1000
+	// countExpired is the number of an account's oldest families that are looked
+	// at where the limit is reached: those that have expired do not count.
+	countExpired = 2 * ListLimit
+)
 
 // NewMemoryStore returns an empty store. It fails for a negative bound.
 func NewMemoryStore(cfg MemoryConfig) (*MemoryStore, error) {
@@ -42,7 +65,7 @@ func NewMemoryStore(cfg MemoryConfig) (*MemoryStore, error) {
 	if cfg.MaxFamilies == 0 {
 		cfg.MaxFamilies = 100_000
 	}
-	return &MemoryStore{max: cfg.MaxFamilies, subjects: make(map[Subject]map[ID]*Record), sweepAt: min(minSweep, cfg.MaxFamilies)}, nil
+	return &MemoryStore{max: cfg.MaxFamilies, accounts: make(map[Subject]*account)}, nil
 }
 
 // Start implements Store.
@@ -52,38 +75,42 @@ func (m *MemoryStore) Start(ctx context.Context, req StartRequest) (StartResult,
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	families := m.subjects[req.Record.Subject]
-	if families[req.Record.ID] != nil { // ids are random: this is the request itself, again
-		return StartResult{Evicted: evictedBy(families, req.Record.Attempt)}, nil
+	subject, id, by := req.Record.Subject, req.Record.ID, req.Record.Attempt
+	acc := m.account(subject)
+	if acc.entries[id] != nil { // ids are random: this is the request itself, again
+		return StartResult{Superseded: acc.endedBy(by, ReasonSuperseded), Evicted: acc.endedBy(by, ReasonLimit)}, nil
 	}
-
-	live := m.live(req.Record.Subject, req.Now)
-	evict, refused := Admit(len(live), req)
+	m.forget(req.Now, forgetEach)
+	if req.MaxSessions > 0 && len(acc.live) >= req.MaxSessions {
+		m.forgetOf(acc, req.Now)
+	}
+	var res StartResult
+	var superseded, evicted []*entry
+	for _, old := range req.Supersedes {
+		if e := acc.entries[old]; e != nil && e.Alive(req.Now) && !slices.Contains(superseded, e) {
+			superseded, res.Superseded = append(superseded, e), append(res.Superseded, old)
+		}
+	}
+	evict, refused := Admit(len(acc.live)-len(superseded), req)
 	if refused {
 		return StartResult{Refused: true}, nil
 	}
-	if m.count >= m.sweepAt {
-		m.sweep(req.Now, false)
-	}
-	if m.count >= m.max {
-		m.sweep(req.Now, true) // better forget why somebody was signed out
-	}
-	if m.count >= m.max {
+	if !m.makeRoom(req.Now) {
 		return StartResult{}, fmt.Errorf("%w: the memory store holds its limit of %d families", ErrUnavailable, m.max)
 	}
-	var res StartResult
-	for _, old := range live[:evict] {
-		*old = old.Tombstone(ReasonLimit, req.Record.Attempt, req.Now)
-		res.Evicted = append(res.Evicted, old.ID)
+	for _, e := range acc.live {
+		if len(evicted) == evict {
+			break
+		}
+		if !slices.Contains(superseded, e) {
+			evicted, res.Evicted = append(evicted, e), append(res.Evicted, e.ID)
+		}
 	}
-	if families = m.subjects[req.Record.Subject]; families == nil {
-		families = make(map[ID]*Record, 1)
-		m.subjects[req.Record.Subject] = families
-	}
+	m.end(acc, superseded, ReasonSuperseded, by, req.Now)
+	m.end(acc, evicted, ReasonLimit, by, req.Now)
 	f := req.Record
 	f.AMR = slices.Clone(f.AMR)
-	families[f.ID] = &f
-	m.count++
+	m.add(f)
 	return res, nil
 }
 
@@ -94,10 +121,17 @@ func (m *MemoryStore) Rotate(ctx context.Context, p RotateRequest) (Verdict, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f := m.find(p.Subject, p.Family, p.Now)
-	v := Decide(f, p)
-	if v.Changed {
-		*f = v.Record
+	acc := m.account(p.Subject)
+	e := acc.find(p.Family, p.Now)
+	if e == nil {
+		return Decide(nil, p), nil
+	}
+	v := Decide(&e.Record, p)
+	switch {
+	case v.Changed && v.Record.Revoked != "":
+		m.end(acc, []*entry{e}, v.Record.Revoked, v.Record.Attempt, v.Record.RevokedAt)
+	case v.Changed:
+		e.Record = v.Record
 	}
 	return v, nil
 }
@@ -109,36 +143,89 @@ func (m *MemoryStore) Settle(ctx context.Context, subject Subject, id ID, genera
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if f := m.subjects[subject][id]; f != nil {
-		*f, _ = f.Settle(generation)
+	if e := m.account(subject).entries[id]; e != nil {
+		e.Record, _ = e.Settle(generation)
 	}
 	return nil
 }
 
-// Revoke implements Store.
-func (m *MemoryStore) Revoke(ctx context.Context, req RevokeRequest) ([]ID, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+// Revoke implements Store. Other calls may come between its steps.
+func (m *MemoryStore) Revoke(ctx context.Context, req RevokeRequest) (RevokeResult, error) {
+	var res RevokeResult
+	for more := true; more; {
+		if err := ctx.Err(); err != nil {
+			return RevokeResult{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		if !req.Family.IsZero() {
+			return m.revokeOne(req), nil
+		}
+		var ended []ID
+		ended, more = m.revokeStep(req, len(res.Ended) == 0)
+		res.Ended = append(res.Ended, ended...)
 	}
+	return res, nil
+}
+
+func (m *MemoryStore) revokeOne(req RevokeRequest) RevokeResult {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	live := m.live(req.Subject, req.Now)
-	if !req.Family.IsZero() {
-		live = slices.DeleteFunc(live, func(f *Record) bool { return f.ID != req.Family })
-	} else {
-		live = slices.DeleteFunc(live, func(f *Record) bool { return f.ID == req.Except })
-		live = live[:max(0, len(live)-req.KeepNewest)]
+	m.forget(req.Now, forgetEach)
+	acc := m.account(req.Subject)
+	e := acc.find(req.Family, req.Now)
+	switch {
+	case e == nil:
+		if !req.Proven || len(acc.dead) >= MaxStep || !m.makeRoom(req.Now) {
+			return RevokeResult{}
+		}
+		if old := acc.entries[req.Family]; old != nil {
+			m.remove(old)
+		}
+		f := Record{Subject: req.Subject, ID: req.Family}
+		m.add(f.Tombstone(req.Reason, req.Attempt, req.Now))
+	case e.Revoked != "":
+		if e.Attempt != req.Attempt {
+			return RevokeResult{Known: true}
+		}
+	case req.LeftBehind(e.Generation):
+		return RevokeResult{LeftBehind: true}
+	default:
+		m.end(acc, []*entry{e}, req.Reason, req.Attempt, req.Now)
 	}
-	for _, f := range live {
-		*f = f.Tombstone(req.Reason, req.Attempt, req.Now)
-	}
-	var dead []ID
-	for id, f := range m.subjects[req.Subject] {
-		if f.Revoked != "" && m.find(req.Subject, id, req.Now) != nil && (req.Family.IsZero() || req.Family == id) {
-			dead = append(dead, id)
+	return RevokeResult{Ended: []ID{req.Family}, Known: true}
+}
+
+// revokeStep ends up to MaxStep families and reports whether there are more. The
+// first step names those that the attempt has ended before.
+func (m *MemoryStore) revokeStep(req RevokeRequest, first bool) (ended []ID, more bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	acc := m.account(req.Subject)
+	if first {
+		for _, e := range acc.dead {
+			if e.Attempt == req.Attempt && !expired(&e.Record, req.Now) {
+				ended = append(ended, e.ID)
+			}
 		}
 	}
-	return dead, nil
+	last, spared := len(acc.live), 0
+	for ; last > 0 && spared < req.KeepNewest; last-- {
+		if e := acc.live[last-1]; e.Alive(req.Now) && e.ID != req.Except {
+			spared++
+		}
+	}
+	var step []*entry
+	for _, e := range acc.live[:last] {
+		if !e.Alive(req.Now) || e.ID == req.Except {
+			continue
+		}
+		if len(step) == MaxStep {
+			more = true
+			break
+		}
+		step, ended = append(step, e), append(ended, e.ID)
+	}
+	m.end(acc, step, req.Reason, req.Attempt, req.Now)
+	return ended, more
 }
 
 // Find implements Store.
@@ -148,8 +235,8 @@ func (m *MemoryStore) Find(ctx context.Context, subject Subject, id ID, now time
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if f := m.find(subject, id, now); f != nil {
-		return *f, nil
+	if e := m.account(subject).find(id, now); e != nil {
+		return e.Record, nil
 	}
 	return Record{}, nil
 }
@@ -161,10 +248,15 @@ func (m *MemoryStore) List(ctx context.Context, subject Subject, now time.Time) 
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	live := m.live(subject, now)
-	list := make([]Record, 0, len(live))
-	for _, f := range slices.Backward(live) {
-		list = append(list, *f)
+	live := m.account(subject).live
+	list := make([]Record, 0, min(len(live), ListLimit))
+	for _, e := range slices.Backward(live) {
+		if len(list) == ListLimit {
+			break
+		}
+		if e.Alive(now) {
+			list = append(list, e.Record)
+		}
 	}
 	return list, nil
 }
@@ -177,62 +269,176 @@ func (m *MemoryStore) Ping(ctx context.Context) error {
 	return nil
 }
 
-// find returns the record that a store with expiring records would still have.
-func (m *MemoryStore) find(subject Subject, id ID, now time.Time) *Record {
-	f := m.subjects[subject][id]
-	if f == nil || expired(f, now) {
+// account returns what is kept of a subject, which may be nothing.
+func (m *MemoryStore) account(subject Subject) *account {
+	if acc := m.accounts[subject]; acc != nil {
+		return acc
+	}
+	return &account{}
+}
+
+// find returns the entry that a store with expiring records would still have.
+func (a *account) find(id ID, now time.Time) *entry {
+	e := a.entries[id]
+	if e == nil || expired(&e.Record, now) {
 		return nil
 	}
-	return f
+	return e
 }
 
-// live returns the subject's live families, oldest first.
-func (m *MemoryStore) live(subject Subject, now time.Time) []*Record {
-	var live []*Record
-	for _, f := range m.subjects[subject] {
-		if f.Alive(now) {
-			live = append(live, f)
-		}
-	}
-	slices.SortFunc(live, func(a, b *Record) int {
-		if c := a.CreatedAt.Compare(b.CreatedAt); c != 0 {
-			return c
-		}
-		return bytes.Compare(a.ID[:], b.ID[:])
-	})
-	return live
-}
-
-// sweep drops every expired record, and the tombstones if it must.
-func (m *MemoryStore) sweep(now time.Time, tombstones bool) {
-	for subject, families := range m.subjects {
-		for id, f := range families {
-			if expired(f, now) || tombstones && f.Revoked != "" {
-				delete(families, id)
-				m.count--
-			}
-		}
-		if len(families) == 0 {
-			delete(m.subjects, subject)
-		}
-	}
-	m.sweepAt = min(m.max, max(minSweep, 2*m.count))
-}
-
-func expired(f *Record, now time.Time) bool {
-	if f.Revoked != "" {
-		return !now.Before(f.RevokedAt.Add(TombstoneRetention))
-	}
-	return !f.Alive(now)
-}
-
-// evictedBy returns the families that gave way to a login.
-func evictedBy(families map[ID]*Record, a Attempt) []ID {
+// endedBy returns the families that an attempt ended for a reason.
+func (a *account) endedBy(by Attempt, why Reason) []ID {
 	var ids []ID
-	for id, f := range families {
-		if f.Revoked == ReasonLimit && f.Attempt == a {
-			ids = append(ids, id)
+	for _, e := range a.dead {
+		if e.Revoked == why && e.Attempt == by {
+			ids = append(ids, e.ID)
 		}
 	}
 	return ids
+}
+
+// add keeps a record that is not there.
+func (m *MemoryStore) add(f Record) {
+	acc := m.accounts[f.Subject]
+	if acc == nil {
+		acc = &account{entries: make(map[ID]*entry, 1)}
+		m.accounts[f.Subject] = acc
+	}
+	e := &entry{Record: f, due: forgotten(&f)}
+	acc.entries[f.ID] = e
+	heap.Push(&m.due, e)
+	if f.Revoked != "" {
+		m.bury(acc, e)
+		return
+	}
+	at, _ := slices.BinarySearchFunc(acc.live, e, older)
+	acc.live = slices.Insert(acc.live, at, e)
+}
+
+// end makes tombstones of live families.
+func (m *MemoryStore) end(acc *account, families []*entry, why Reason, by Attempt, now time.Time) {
+	if len(families) == 0 {
+		return
+	}
+	for _, e := range families {
+		e.Record = e.Tombstone(why, by, now)
+	}
+	acc.live = slices.DeleteFunc(acc.live, func(e *entry) bool { return e.Revoked != "" })
+	for _, e := range families {
+		e.due = forgotten(&e.Record)
+		heap.Fix(&m.due, e.at)
+		m.bury(acc, e)
+	}
+}
+
+// bury puts a tombstone where those of its account are; the oldest gives way.
+func (m *MemoryStore) bury(acc *account, e *entry) {
+	e.buried = m.dead.PushBack(e)
+	if acc.dead = append(acc.dead, e); len(acc.dead) > MaxStep {
+		m.remove(acc.dead[0])
+	}
+}
+
+// remove forgets an entry.
+func (m *MemoryStore) remove(e *entry) {
+	acc := m.accounts[e.Subject]
+	if e.buried != nil {
+		m.dead.Remove(e.buried)
+		acc.dead = slices.DeleteFunc(acc.dead, func(other *entry) bool { return other == e })
+	} else if at, ok := slices.BinarySearchFunc(acc.live, e, older); ok {
+		acc.live = slices.Delete(acc.live, at, at+1)
+	}
+	m.drop(acc, e)
+}
+
+// drop forgets an entry that is in no list of its account any more.
+func (m *MemoryStore) drop(acc *account, e *entry) {
+	heap.Remove(&m.due, e.at)
+	delete(acc.entries, e.ID)
+	if len(acc.entries) == 0 {
+		delete(m.accounts, e.Subject)
+	}
+}
+
+// forgetOf removes those of an account's oldest families that have expired.
+func (m *MemoryStore) forgetOf(acc *account, now time.Time) {
+	left := countExpired
+	acc.live = slices.DeleteFunc(acc.live, func(e *entry) bool {
+		left--
+		if left < 0 || !expired(&e.Record, now) {
+			return false
+		}
+		m.drop(acc, e)
+		return true
+	})
+}
+
+// forget removes what has expired among the first entries that may have, so many
+// at most. Those that were used meanwhile are due later.
+func (m *MemoryStore) forget(now time.Time, most int) {
+	for ; most > 0 && len(m.due) > 0 && !now.Before(m.due[0].due); most-- {
+		if e := m.due[0]; expired(&e.Record, now) {
+			m.remove(e)
+		} else {
+			e.due = forgotten(&e.Record)
+			heap.Fix(&m.due, e.at)
+		}
+	}
+}
+
+// makeRoom reports whether there is room for one more entry. It is better to
+// forget why somebody was signed out than to refuse a login.
+func (m *MemoryStore) makeRoom(now time.Time) bool {
+	if len(m.due) >= m.max {
+		m.forget(now, forgetFull)
+	}
+	if oldest := m.dead.Front(); len(m.due) >= m.max && oldest != nil {
+		m.remove(oldest.Value.(*entry))
+	}
+	return len(m.due) < m.max
+}
+
+// forgotten is when a record ceases to be known if nothing happens to it.
+func forgotten(f *Record) time.Time {
+	if f.Revoked != "" {
+		return f.RevokedAt.Add(TombstoneRetention)
+	}
+	return f.ExpiresAt()
+}
+
+func expired(f *Record, now time.Time) bool { return !now.Before(forgotten(f)) }
+
+// older orders families by age.
+func older(a, b *entry) int {
+	if c := a.CreatedAt.Compare(b.CreatedAt); c != 0 {
+		return c
+	}
+	return bytes.Compare(a.ID[:], b.ID[:])
+}
+
+// A dueHeap is a container/heap of entries by the time they are due.
+type dueHeap []*entry
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
+
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].at, h[j].at = i, j
+}
+
+// Push implements heap.Interface.
+func (h *dueHeap) Push(x any) {
+	e := x.(*entry)
+	e.at = len(*h)
+	*h = append(*h, e)
+}
+
+// Pop implements heap.Interface.
+func (h *dueHeap) Pop() any {
+	old := *h
+	e := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return e
 }

@@ -112,7 +112,7 @@ func TestAFullMemoryStoreServesWhomItHolds(t *testing.T) {
 		t.Errorf("a rotation: %v, %v", v.Outcome, err)
 	}
 	dead, err := m.Revoke(ctx, family.RevokeRequest{Subject: families[0].Subject, Reason: family.ReasonLogoutAll, Now: now})
-	if err != nil || len(dead) != 2 {
+	if err != nil || len(dead.Ended) != 2 {
 		t.Errorf("revoked %v, %v", dead, err)
 	}
 

@@ -141,9 +141,15 @@ func (w *walk) stepStart() error {
 	}
 	f.Fingerprint = w.client()
 	req := family.StartRequest{Record: f, MaxSessions: w.choose(4), RefuseAtLimit: w.choose(2) == 1, Now: w.now}
+	var superseded []string
+	for range min(len(w.families), max(0, w.choose(5)-2)) {
+		old := w.family() // of either subject, alive or not
+		req.Supersedes = append(req.Supersedes, old.ID)
+		superseded = append(superseded, w.name(old.ID))
+	}
 	w.families = append(w.families, f)
 	w.starts = append(w.starts, req)
-	w.note("start %s, limit %d, refuse %t", w.name(f.ID), req.MaxSessions, req.RefuseAtLimit)
+	w.note("start %s, limit %d, refuse %t, in place of %v", w.name(f.ID), req.MaxSessions, req.RefuseAtLimit, superseded)
 	return w.start(req)
 }
 
@@ -154,7 +160,7 @@ func (w *walk) start(req family.StartRequest) error {
 		if err != nil {
 			return err
 		}
-		if got.Refused != want.Refused || !equalIDs(got.Evicted, want.Evicted) {
+		if got.Refused != want.Refused || !equalIDs(got.Evicted, want.Evicted) || !equalIDs(got.Superseded, want.Superseded) {
 			return differs("start: %+v, want %+v", got, want)
 		}
 	}
@@ -244,24 +250,26 @@ func (w *walk) stepRevoke() error {
 		req.KeepNewest = w.choose(3)
 	} else {
 		req.Proven = w.choose(2) == 1
+		if m := w.model.get(f.Subject, f.ID, w.now); m != nil && w.choose(2) == 1 {
+			req.CheckGeneration = true
+			req.Generation = uint32(max(0, int(m.Generation)+[]int{0, -1, -2, 1}[w.choose(4)]))
+		}
 	}
 	w.revokes = append(w.revokes, req)
 	return w.revoke(req)
 }
 
 func (w *walk) revoke(req family.RevokeRequest) error {
-	w.note("revoke family %s, except %s, keep %d", w.name(req.Family), w.name(req.Except), req.KeepNewest)
+	w.note("revoke family %s, proven %t, generation %d (%t), except %s, keep %d",
+		w.name(req.Family), req.Proven, req.Generation, req.CheckGeneration, w.name(req.Except), req.KeepNewest)
 	for range w.twice() {
 		want := w.model.revoke(req)
 		got, err := w.store.Revoke(w.ctx, req)
 		if err != nil {
 			return err
 		}
-		if req.Proven && len(want) == 0 && equalIDs(got, []family.ID{req.Family}) {
-			continue // a store may answer for what it no longer knows
-		}
-		if !equalIDs(got, want) {
-			return differs("revoke: %v, want %v", got, want)
+		if got.Known != want.Known || got.LeftBehind != want.LeftBehind || !equalIDs(got.Ended, want.Ended) {
+			return differs("revoke: %+v, want %+v", got, want)
 		}
 	}
 	return nil

@@ -127,12 +127,15 @@ var feedRules = []rule{
 		f.hears(a)
 		h.lists(a.Subject, t)
 	}},
-	{"evictions, reuse and mismatches that revoke are reported", func(h *harness) {
+	{"evictions, superseded sessions, reuse and mismatches that revoke are reported", func(h *harness) {
 		f := follow(h, h.store)
 		t := now()
 		evicted := h.keep(login(t))
-		h.start(family.StartRequest{Record: loginOf(evicted.Subject, t.Add(time.Second)), MaxSessions: 1, Now: t.Add(time.Second)})
+		next := loginOf(evicted.Subject, t.Add(time.Second))
+		h.start(family.StartRequest{Record: next, MaxSessions: 1, Now: next.CreatedAt})
 		f.hears(evicted)
+		h.start(family.StartRequest{Record: loginOf(next.Subject, next.CreatedAt), Supersedes: ids(next), Now: next.CreatedAt})
+		f.hears(next)
 		reused := h.keep(at(login(t), 2, true))
 		h.expect(family.Reused, present(reused, 1, t))
 		f.hears(reused)
@@ -154,17 +157,6 @@ var feedRules = []rule{
 		if f.seen[named.ID] {
 			h.Error("somebody's id, merely named, was reported")
 		}
-	}},
-	{"a revocation repeated is reported again, as its first report may be lost", func(h *harness) {
-		t := now()
-		a := h.keep(login(t))
-		req := one(a, family.ReasonLogout, t)
-		h.revoke(req)
-		f := follow(h, h.store)
-		f.hears(a)
-		f.seen[a.ID] = false
-		h.revoke(req)
-		f.hears(a)
 	}},
 	{"a new follower first hears what happened within its window", func(h *harness) {
 		t := now()

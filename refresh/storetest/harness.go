@@ -33,7 +33,7 @@ func (h *harness) start(req family.StartRequest) family.StartResult {
 // keep starts a family without a limit.
 func (h *harness) keep(f family.Record) family.Record {
 	h.Helper()
-	if res := h.start(family.StartRequest{Record: f, Now: f.CreatedAt}); res.Refused || len(res.Evicted) > 0 {
+	if res := h.start(family.StartRequest{Record: f, Now: f.CreatedAt}); res.Refused || len(res.Evicted)+len(res.Superseded) > 0 {
 		h.Fatalf("Start without a limit: %+v, want the family kept and nobody evicted", res)
 	}
 	return f
@@ -65,14 +65,20 @@ func (h *harness) settle(f family.Record, generation uint32) {
 	}
 }
 
-// revoke returns the dead, sorted.
-func (h *harness) revoke(req family.RevokeRequest) []family.ID {
+// end revokes and returns the whole answer.
+func (h *harness) end(req family.RevokeRequest) family.RevokeResult {
 	h.Helper()
-	ids, err := h.store.Revoke(h.Context(), req)
+	res, err := h.store.Revoke(h.Context(), req)
 	if err != nil {
 		h.Fatalf("Revoke: %v", err)
 	}
-	return sorted(ids)
+	return res
+}
+
+// revoke returns the families that a request ended, sorted.
+func (h *harness) revoke(req family.RevokeRequest) []family.ID {
+	h.Helper()
+	return sorted(h.end(req).Ended)
 }
 
 func (h *harness) find(f family.Record, now time.Time) family.Record {

@@ -54,30 +54,44 @@ func (m *model) live(subject family.Subject, now time.Time) []*family.Record {
 }
 
 func (m *model) start(req family.StartRequest) family.StartResult {
+	by := req.Record.Attempt
 	for _, f := range m.records {
 		if f.Subject == req.Record.Subject && f.ID == req.Record.ID {
-			return family.StartResult{Evicted: m.endedBy(f.Subject, req.Record.Attempt)}
+			return family.StartResult{
+				Superseded: m.endedBy(f.Subject, by, family.ReasonSuperseded), Evicted: m.endedBy(f.Subject, by, family.ReasonLimit),
+			}
 		}
 	}
-	live := m.live(req.Record.Subject, req.Now)
-	evict, refused := family.Admit(len(live), req)
+	var superseded, others []*family.Record
+	for _, f := range m.live(req.Record.Subject, req.Now) {
+		if slices.Contains(req.Supersedes, f.ID) {
+			superseded = append(superseded, f)
+		} else {
+			others = append(others, f)
+		}
+	}
+	evict, refused := family.Admit(len(others), req)
 	if refused {
 		return family.StartResult{Refused: true}
 	}
 	var res family.StartResult
-	for _, f := range live[:evict] {
-		*f = f.Tombstone(family.ReasonLimit, req.Record.Attempt, req.Now)
+	for _, f := range superseded {
+		*f = f.Tombstone(family.ReasonSuperseded, by, req.Now)
+		res.Superseded = append(res.Superseded, f.ID)
+	}
+	for _, f := range others[:evict] {
+		*f = f.Tombstone(family.ReasonLimit, by, req.Now)
 		res.Evicted = append(res.Evicted, f.ID)
 	}
 	m.records = append(m.records, &req.Record)
 	return res
 }
 
-// endedBy returns the families that an attempt evicted.
-func (m *model) endedBy(subject family.Subject, by family.Attempt) []family.ID {
+// endedBy returns the families that an attempt ended for a reason.
+func (m *model) endedBy(subject family.Subject, by family.Attempt, why family.Reason) []family.ID {
 	var list []family.ID
 	for _, f := range m.records {
-		if f.Subject == subject && f.Revoked == family.ReasonLimit && f.Attempt == by {
+		if f.Subject == subject && f.Revoked == why && f.Attempt == by {
 			list = append(list, f.ID)
 		}
 	}
@@ -101,27 +115,40 @@ func (m *model) settle(subject family.Subject, id family.ID, generation uint32) 
 	}
 }
 
-// revoke returns the families that the request names and that are dead
-// afterwards.
-func (m *model) revoke(req family.RevokeRequest) []family.ID {
-	live := m.live(req.Subject, req.Now)
-	if req.Family.IsZero() {
-		live = slices.DeleteFunc(live, func(f *family.Record) bool { return f.ID == req.Except })
-		live = live[:max(0, len(live)-req.KeepNewest)]
-	} else {
-		live = slices.DeleteFunc(live, func(f *family.Record) bool { return f.ID != req.Family })
+func (m *model) revoke(req family.RevokeRequest) (res family.RevokeResult) {
+	if !req.Family.IsZero() {
+		return m.revokeOne(req)
 	}
-	for _, f := range live {
+	live := slices.DeleteFunc(m.live(req.Subject, req.Now), func(f *family.Record) bool { return f.ID == req.Except })
+	for _, f := range live[:max(0, len(live)-req.KeepNewest)] {
 		*f = f.Tombstone(req.Reason, req.Attempt, req.Now)
 	}
-	var dead []family.ID
 	for _, f := range m.records {
-		named := req.Family.IsZero() || req.Family == f.ID
-		if f.Subject == req.Subject && named && f.Revoked != "" && known(f, req.Now) {
-			dead = append(dead, f.ID)
+		if f.Subject == req.Subject && f.Revoked != "" && f.Attempt == req.Attempt && known(f, req.Now) {
+			res.Ended = append(res.Ended, f.ID)
 		}
 	}
-	return dead
+	return res
+}
+
+func (m *model) revokeOne(req family.RevokeRequest) family.RevokeResult {
+	f := m.get(req.Subject, req.Family, req.Now)
+	switch {
+	case f == nil && !req.Proven:
+		return family.RevokeResult{}
+	case f == nil:
+		m.records = slices.DeleteFunc(m.records, func(f *family.Record) bool { return f.Subject == req.Subject && f.ID == req.Family })
+		f = &family.Record{Subject: req.Subject, ID: req.Family}
+		m.records = append(m.records, f)
+	case f.Revoked != "" && f.Attempt != req.Attempt:
+		return family.RevokeResult{Known: true}
+	case f.Revoked == "" && req.LeftBehind(f.Generation):
+		return family.RevokeResult{LeftBehind: true}
+	}
+	if f.Revoked == "" {
+		*f = f.Tombstone(req.Reason, req.Attempt, req.Now)
+	}
+	return family.RevokeResult{Ended: []family.ID{req.Family}, Known: true}
 }
 
 func (m *model) find(subject family.Subject, id family.ID, now time.Time) family.Record {

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -83,6 +84,93 @@ var startRules = []rule{
 			h.Errorf("evicted %v, want %v", res.Evicted, low.ID)
 		}
 	}},
+	{"a login ends those that it supersedes and nobody else", func(h *harness) {
+		t := now()
+		a, b, c := three(h, t)
+		d := loginOf(a.Subject, t.Add(time.Minute))
+		res := h.start(family.StartRequest{Record: d, Supersedes: ids(a, c), Now: d.CreatedAt})
+		if res.Refused || !equalIDs(res.Superseded, ids(a, c)) || len(res.Evicted) > 0 {
+			h.Fatalf("%+v, want %v superseded", res, ids(a, c))
+		}
+		h.lists(a.Subject, d.CreatedAt, d, b)
+		h.holds(a.Tombstone(family.ReasonSuperseded, d.Attempt, d.CreatedAt), d.CreatedAt)
+		h.expect(family.Gone, present(c, 0, d.CreatedAt))
+	}},
+	{"superseded families are gone when the limit is judged", func(h *harness) {
+		t := now()
+		for _, refuse := range []bool{false, true} {
+			a, b, c := three(h, t)
+			d := loginOf(a.Subject, t.Add(time.Minute))
+			res := h.start(family.StartRequest{Record: d, Supersedes: ids(b), MaxSessions: 3, RefuseAtLimit: refuse, Now: d.CreatedAt})
+			if res.Refused || !equalIDs(res.Superseded, ids(b)) || len(res.Evicted) > 0 {
+				h.Fatalf("%+v, want %v superseded and nobody evicted", res, b.ID)
+			}
+			h.lists(a.Subject, d.CreatedAt, d, c, a)
+		}
+	}},
+	{"one login supersedes some and evicts others", func(h *harness) {
+		t := now()
+		a, b, c := three(h, t)
+		d := loginOf(a.Subject, t.Add(time.Minute))
+		res := h.start(family.StartRequest{Record: d, Supersedes: ids(a), MaxSessions: 2, Now: d.CreatedAt})
+		if !equalIDs(res.Superseded, ids(a)) || !equalIDs(res.Evicted, ids(b)) {
+			h.Fatalf("%+v, want %v superseded and %v evicted", res, a.ID, b.ID)
+		}
+		h.lists(a.Subject, d.CreatedAt, d, c)
+	}},
+	{"a login that is refused ends nobody, superseded families neither", func(h *harness) {
+		t := now()
+		a, b, c := three(h, t)
+		d := loginOf(a.Subject, t.Add(time.Minute))
+		res := h.start(family.StartRequest{Record: d, Supersedes: ids(a), MaxSessions: 2, RefuseAtLimit: true, Now: d.CreatedAt})
+		if !res.Refused || len(res.Superseded)+len(res.Evicted) > 0 {
+			h.Fatalf("%+v, want a refusal", res)
+		}
+		h.lists(a.Subject, d.CreatedAt, c, b, a)
+		h.holdsNothing(d, d.CreatedAt)
+	}},
+	{"dead, expired, unknown and other subjects' families are not superseded", func(h *harness) {
+		t := now()
+		a, b, c := three(h, t)
+		short := loginOf(a.Subject, t)
+		short.Idle = time.Minute
+		h.keep(short)
+		h.revoke(one(b, family.ReasonLogout, t))
+		other, unknown := h.keep(login(t)), login(t)
+		d := loginOf(a.Subject, t.Add(time.Hour))
+		res := h.start(family.StartRequest{Record: d, Supersedes: ids(b, other, unknown, short), Now: d.CreatedAt})
+		if len(res.Superseded) > 0 {
+			h.Fatalf("%+v, want nobody superseded", res)
+		}
+		h.lists(a.Subject, d.CreatedAt, d, c, a)
+		h.lists(other.Subject, d.CreatedAt, other)
+		h.holdsNothing(unknown, d.CreatedAt)
+		if why := h.find(b, d.CreatedAt).Revoked; why != family.ReasonLogout {
+			h.Errorf("the dead one's reason is %q", why)
+		}
+	}},
+	{"a limit that was lowered by far is reached over several logins", func(h *harness) {
+		t := now()
+		subject := login(t).Subject
+		for i := range family.MaxStep + 60 {
+			h.keep(loginOf(subject, t.Add(time.Duration(i)*time.Millisecond)))
+		}
+		t = t.Add(time.Minute)
+		for i, want := range []int{family.MaxStep, 57, 1} {
+			f := loginOf(subject, t.Add(time.Duration(i)*time.Millisecond))
+			req := family.StartRequest{Record: f, MaxSessions: 5, Now: f.CreatedAt}
+			res := h.start(req)
+			if len(res.Evicted) != want {
+				h.Fatalf("login %d evicted %d, want %d", i+1, len(res.Evicted), want)
+			}
+			if again := h.start(req); !equalIDs(again.Evicted, res.Evicted) {
+				h.Fatalf("login %d repeated evicted %d, want the same %d", i+1, len(again.Evicted), want)
+			}
+		}
+		if n := len(h.list(subject, t.Add(time.Minute))); n != 5 {
+			h.Errorf("%d are left, want 5", n)
+		}
+	}},
 	{"subjects do not share a limit", func(h *harness) {
 		t := now()
 		a := h.keep(login(t))
@@ -150,40 +238,164 @@ var revokeRules = []rule{
 		}
 		h.lists(a.Subject, req.Now, d, c)
 	}},
-	{"all names those that died before, until they are forgotten", func(h *harness) {
+	{"all: those that died before are not among those that it ended", func(h *harness) {
 		t := now()
 		a, b, c := three(h, t)
 		t = t.Add(time.Minute)
 		h.revoke(one(a, family.ReasonLogout, t))
 		req := all(a.Subject, t.Add(time.Hour))
 		req.KeepNewest = 1
-		if dead := h.revoke(req); !equalIDs(dead, ids(a, b)) {
-			h.Fatalf("revoked %v, want %v", dead, ids(a, b))
+		if dead := h.revoke(req); !equalIDs(dead, ids(b)) {
+			h.Fatalf("revoked %v, want %v", dead, b.ID)
 		}
-		late := all(a.Subject, t.Add(family.TombstoneRetention))
-		if dead := h.revoke(late); !equalIDs(dead, ids(b, c)) {
-			h.Fatalf("revoked %v, want %v", dead, ids(b, c))
+		if dead := h.revoke(all(a.Subject, t.Add(2*time.Hour))); !equalIDs(dead, ids(c)) {
+			h.Fatalf("revoked %v, want %v", dead, c.ID)
+		}
+		if dead := h.revoke(all(a.Subject, t.Add(2*time.Hour))); len(dead) > 0 {
+			h.Fatalf("revoked %v again", dead)
+		}
+	}},
+	{"a request that is repeated ended the same, and another finds them dead", func(h *harness) {
+		t := now()
+		a, b, c := three(h, t)
+		req := one(a, family.ReasonLogout, t)
+		for range 2 {
+			if res := h.end(req); !res.Known || !equalIDs(res.Ended, ids(a)) {
+				h.Fatalf("%+v, want %v ended", res, a.ID)
+			}
+		}
+		if res := h.end(one(a, family.ReasonUser, t)); !res.Known || len(res.Ended) > 0 {
+			h.Fatalf("%+v, want it known and nobody ended", res)
+		}
+		everyone := all(a.Subject, t)
+		for range 2 {
+			if dead := h.revoke(everyone); !equalIDs(dead, ids(b, c)) {
+				h.Fatalf("revoked %v, want %v", dead, ids(b, c))
+			}
+		}
+	}},
+	{"more than one step can end: all go, the newest and one spared", func(h *harness) {
+		t := now()
+		subject := login(t).Subject
+		var families []family.Record
+		for i := range 3*family.MaxStep + 50 {
+			families = append(families, h.keep(loginOf(subject, t.Add(time.Duration(i)*time.Millisecond))))
+		}
+		t = t.Add(time.Minute)
+		req := all(subject, t)
+		req.KeepNewest, req.Except = 2, families[0].ID
+		n := len(families)
+		if dead := h.revoke(req); !equalIDs(dead, ids(families[1:n-2]...)) {
+			h.Fatalf("%d ended, want %d", len(dead), n-3)
+		}
+		h.lists(subject, t, families[n-1], families[n-2], families[0])
+		if dead := h.revoke(all(subject, t)); len(dead) != 3 {
+			h.Fatalf("%d ended, want 3", len(dead))
+		}
+		h.lists(subject, t)
+	}},
+	{"a generation that is acceptable, or was until the current one settled, ends its family", func(h *harness) {
+		t := now()
+		for _, presented := range []uint32{2, 3, 4} {
+			f := h.keep(at(login(t), 3, true))
+			req := one(f, family.ReasonLogout, t)
+			req.Proven, req.CheckGeneration, req.Generation = true, true, presented
+			if res := h.end(req); !res.Known || res.LeftBehind || !equalIDs(res.Ended, ids(f)) {
+				h.Errorf("generation %d of 3: %+v, want it ended", presented, res)
+			}
+			h.lists(f.Subject, t)
+		}
+	}},
+	{"a generation that was left behind ends nothing", func(h *harness) {
+		t := now()
+		for _, g := range []struct{ presented, current uint32 }{{0, 2}, {1, 3}, {5, 1 << 30}} {
+			f := h.keep(at(login(t), g.current, false))
+			req := one(f, family.ReasonLogout, t)
+			req.Proven, req.CheckGeneration, req.Generation = true, true, g.presented
+			if res := h.end(req); res.Known || !res.LeftBehind || len(res.Ended) > 0 {
+				h.Errorf("generation %d of %d: %+v, want it left behind", g.presented, g.current, res)
+			}
+			h.lists(f.Subject, t, f)
+			h.revoke(one(f, family.ReasonLogout, t))
+			if res := h.end(req); !res.Known || res.LeftBehind || len(res.Ended) > 0 {
+				h.Errorf("generation %d of a dead family: %+v, want it known", g.presented, res)
+			}
 		}
 	}},
 	{"an unknown family that the caller cannot prove: nothing", func(h *harness) {
 		t := now()
 		f := login(t)
-		if dead := h.revoke(one(f, family.ReasonUser, t)); len(dead) > 0 {
-			h.Fatalf("revoked %v", dead)
+		if res := h.end(one(f, family.ReasonUser, t)); res.Known || len(res.Ended) > 0 {
+			h.Fatalf("%+v", res)
 		}
 		h.holdsNothing(f, t)
 	}},
-	{"an unknown family that the caller proves: no error, and no new record", func(h *harness) {
+	{"an unknown or expired family that the caller proves leaves a tombstone", func(h *harness) {
 		t := now()
 		f := login(t)
-		req := one(f, family.ReasonLogout, t)
-		req.Proven = true
-		for _, id := range h.revoke(req) {
-			if id != f.ID {
-				h.Errorf("revoked %v", id)
+		short := loginOf(f.Subject, t)
+		short.Idle = time.Minute
+		h.keep(short)
+		t = t.Add(time.Hour)
+		for _, f := range []family.Record{f, short} {
+			req := one(f, family.ReasonLogout, t)
+			req.Proven = true
+			for range 2 {
+				if res := h.end(req); !res.Known || !equalIDs(res.Ended, ids(f)) {
+					h.Fatalf("%+v, want it ended", res)
+				}
+			}
+			h.holds(f.Tombstone(req.Reason, req.Attempt, t), t)
+			again := req
+			again.Attempt = attempt()
+			if res := h.end(again); !res.Known || len(res.Ended) > 0 {
+				h.Fatalf("%+v, want it known", res)
 			}
 		}
 		h.lists(f.Subject, t)
+	}},
+	{"a login that arrives after its proven revocation stays dead", func(h *harness) {
+		t := now()
+		f := login(t)
+		req := one(f, family.ReasonDenied, t)
+		req.Proven = true
+		h.revoke(req)
+		h.start(family.StartRequest{Record: f, Now: t})
+		h.lists(f.Subject, t)
+		h.expect(family.Gone, present(f, 0, t))
+	}},
+	{"proven families that the store does not know are bounded", func(h *harness) {
+		t := now()
+		subject := login(t).Subject
+		for i := range family.MaxStep + 10 {
+			f := loginOf(subject, t)
+			req := one(f, family.ReasonLogout, t)
+			req.Proven = true
+			if res := h.end(req); res.Known != (i < family.MaxStep) || len(res.Ended) > 0 != res.Known {
+				h.Fatalf("family %d: %+v", i+1, res)
+			}
+		}
+		// A session of the subject ends all the same.
+		live := h.keep(loginOf(subject, t))
+		req := one(live, family.ReasonLogout, t)
+		req.Proven = true
+		if dead := h.revoke(req); !equalIDs(dead, ids(live)) {
+			h.Errorf("revoked %v, want %v", dead, live.ID)
+		}
+		h.lists(subject, t)
+	}},
+	{"of a great many tombstones the newest are kept", func(h *harness) {
+		t := now()
+		subject := login(t).Subject
+		var last family.Record
+		for i := range 2*family.MaxStep + 10 {
+			last = h.keep(loginOf(subject, t.Add(time.Duration(i)*time.Second)))
+			h.revoke(one(last, family.ReasonLogout, last.CreatedAt))
+		}
+		if why := h.find(last, last.CreatedAt).Revoked; why != family.ReasonLogout {
+			h.Errorf("the newest tombstone's reason is %q", why)
+		}
+		h.lists(subject, last.CreatedAt)
 	}},
 	{"an expired family needs no tombstone", func(h *harness) {
 		t := now()
@@ -341,6 +553,30 @@ var recordRules = []rule{
 		h.lists(a.Subject, short.ExpiresAt(), c, a)
 		h.lists(a.Subject, a.ExpiresAt(), c)
 		h.lists(a.Subject, c.ExpiresAt())
+	}},
+	{"a long list is cut: the newest are in it", func(h *harness) {
+		t := now()
+		subject := login(t).Subject
+		var families []family.Record
+		for i := range family.ListLimit + 20 {
+			f := loginOf(subject, t.Add(time.Duration(i)*time.Millisecond))
+			f.ACR, f.AMR = "", nil
+			families = append(families, h.keep(f))
+		}
+		slices.Reverse(families)
+		h.lists(subject, t.Add(time.Minute), families[:family.ListLimit]...)
+		// Those at both ends of a long row are found, renewed and ended like others.
+		for _, f := range []family.Record{families[0], families[len(families)-1]} {
+			v := h.expect(family.Rotated, present(f, 0, t.Add(time.Minute)))
+			h.holds(v.Record, t.Add(time.Minute))
+			h.revoke(one(f, family.ReasonUser, t.Add(time.Minute)))
+		}
+		h.lists(subject, t.Add(time.Minute), families[1:family.ListLimit+1]...)
+		// Those that expire make room for none.
+		short := loginOf(subject, t.Add(time.Hour))
+		short.Idle = time.Minute
+		h.keep(short)
+		h.lists(subject, short.ExpiresAt(), families[1:family.ListLimit+1]...)
 	}},
 	{"an unknown subject has an empty list", func(h *harness) {
 		t := now()

@@ -176,6 +176,24 @@ var mutants = map[string]struct {
 		},
 		breaks: "at a limit that refuses nothing is kept and nobody goes",
 	},
+	"supersedes nobody": {
+		store: func(s family.Store) family.Store {
+			return broken{Store: s, start: func(r *family.StartRequest) { r.Supersedes = nil }}
+		},
+		breaks: "a login ends those that it supersedes and nobody else",
+	},
+	"takes any generation for good enough": {
+		store: func(s family.Store) family.Store {
+			return broken{Store: s, revoke: func(r *family.RevokeRequest) { r.CheckGeneration = false }}
+		},
+		breaks: "a generation that was left behind ends nothing",
+	},
+	"leaves no tombstone of what it does not know": {
+		store: func(s family.Store) family.Store {
+			return broken{Store: s, revoke: func(r *family.RevokeRequest) { r.Proven = false }}
+		},
+		breaks: "a login that arrives after its proven revocation stays dead",
+	},
 	"spares nobody": {
 		store: func(s family.Store) family.Store {
 			return broken{Store: s, revoke: func(r *family.RevokeRequest) { r.Except = family.ID{} }}
@@ -226,7 +244,7 @@ func (b broken) Rotate(ctx context.Context, p family.RotateRequest) (family.Verd
 	return b.Store.Rotate(ctx, p)
 }
 
-func (b broken) Revoke(ctx context.Context, r family.RevokeRequest) ([]family.ID, error) {
+func (b broken) Revoke(ctx context.Context, r family.RevokeRequest) (family.RevokeResult, error) {
 	if b.revoke != nil {
 		b.revoke(&r)
 	}
