@@ -23,6 +23,10 @@ func do[T any](ctx context.Context, s *Store, f func(context.Context) (T, error)
 		defer cancel()
 	}
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		if err := ctx.Err(); err != nil {
+			var none T
+			return none, unavailable(err)
+		}
 		result, err := bounded(ctx, s, s.honoursContext, f)
 		if err == nil {
 			return result, nil

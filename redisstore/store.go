@@ -63,7 +63,7 @@ type Store struct {
 	timeout            time.Duration
 	window             time.Duration
 	wait               replication
-	lanes              sync.Map // of *lane, by the server's address
+	batches            sync.Map // of *batch, by the address of the server
 	log                *slog.Logger
 
 	followed    atomic.Int64 // the longest window that Follow was asked for

@@ -2,6 +2,8 @@ package redisstore_test
 
 import (
 	"context"
+	crand "crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -20,20 +22,20 @@ import (
 	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
-// A traveller watches the scripts that leave a client, and holds some of them
-// up: those whose number plan is told and says true for.
-type traveller struct {
-	hold    func(trip int) bool
+// A watcher counts the messages with scripts that leave a client, and holds
+// those up for whose number hold is true.
+type watcher struct {
+	hold    func(message int) bool
 	release chan struct{}
-	panics  bool // where several travel
+	panics  bool // in messages with several
 
-	trips   atomic.Int64
-	calls   atomic.Int64
-	largest atomic.Int64
+	messages atomic.Int64
+	calls    atomic.Int64
+	largest  atomic.Int64
 }
 
-func (v *traveller) leaves(ctx context.Context, calls int) error {
-	n := int(v.trips.Add(1))
+func (v *watcher) leaves(ctx context.Context, calls int) error {
+	n := int(v.messages.Add(1))
 	v.calls.Add(int64(calls))
 	for {
 		most := v.largest.Load()
@@ -52,11 +54,11 @@ func (v *traveller) leaves(ctx context.Context, calls int) error {
 	}
 }
 
-func (v *traveller) DialHook(next redis.DialHook) redis.DialHook {
+func (v *watcher) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
 }
 
-func (v *traveller) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func (v *watcher) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		if strings.HasPrefix(cmd.Name(), "eval") {
 			if err := v.leaves(ctx, 1); err != nil {
@@ -68,7 +70,7 @@ func (v *traveller) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-func (v *traveller) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (v *watcher) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		if strings.HasPrefix(cmds[0].Name(), "eval") {
 			err := v.leaves(ctx, len(cmds))
@@ -87,7 +89,7 @@ func (v *traveller) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 }
 
 // watch lets v see the scripts of c from now on.
-func (v *traveller) watch(c redis.UniversalClient) {
+func (v *watcher) watch(c redis.UniversalClient) {
 	v.release = make(chan struct{})
 	c.AddHook(v)
 }
@@ -127,27 +129,28 @@ func renewAll(t *testing.T, s *refresh.Service, grants []*refresh.Grant) {
 	all.Wait()
 }
 
-// TestCallsTravelTogether: while one is under way the others gather. Each gets
-// the answer to its own, whatever becomes of the first.
-func TestCallsTravelTogether(t *testing.T) {
+// TestCallsThatWaitAreSentTogether: while messages are under way the other calls
+// wait and join. Each gets the answer to its own, whatever becomes of the first
+// message.
+func TestCallsThatWaitAreSentTogether(t *testing.T) {
 	t.Parallel()
-	v := &traveller{hold: func(trip int) bool { return trip == 1 }}
+	v := &watcher{hold: func(message int) bool { return message == 1 }}
 	c := newClient(t, redistest.Start(t).Addr)
 	s, grants := sessions(t, c, 200)
 	v.watch(c)
 	first := make(chan error, 1)
 	go func() { _, err := s.Refresh(t.Context(), grants[0].RefreshToken, device); first <- err }()
-	redistest.Await(t, 10*time.Second, "the first is under way", func() bool { return v.trips.Load() == 1 })
+	redistest.Await(t, 10*time.Second, "the first is under way", func() bool { return v.messages.Load() == 1 })
 	renewAll(t, s, grants[1:]) // the first is stuck all the while
 	select {
 	case err := <-first:
 		t.Errorf("the first is back: %v", err)
 	default:
 	}
-	if trips, calls, largest := v.trips.Load(), v.calls.Load(), v.largest.Load(); calls != 200 || largest < 2 {
-		t.Errorf("%d calls on %d trips, at most %d together", calls, trips, largest)
+	if messages, calls, largest := v.messages.Load(), v.calls.Load(), v.largest.Load(); calls != 200 || largest < 2 {
+		t.Errorf("%d calls on %d messages, at most %d together", calls, messages, largest)
 	} else {
-		t.Logf("%d calls on %d trips, at most %d together", calls, trips, largest)
+		t.Logf("%d calls on %d messages, at most %d together", calls, messages, largest)
 	}
 	close(v.release)
 	if err := <-first; err != nil {
@@ -155,12 +158,12 @@ func TestCallsTravelTogether(t *testing.T) {
 	}
 }
 
-// TestWhoTravelsTogetherFailsAlone: a call that the server refuses is its own
+// TestACallInABatchFailsAlone: a call that the server refuses is its own
 // caller's trouble.
-func TestWhoTravelsTogetherFailsAlone(t *testing.T) {
+func TestACallInABatchFailsAlone(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	v := &traveller{hold: func(trip int) bool { return trip == 1 }}
+	v := &watcher{hold: func(message int) bool { return message == 1 }}
 	c := newClient(t, server.Addr)
 	s, grants := sessions(t, c, 60)
 	keys := server.Must("KEYS", "rt:{*")
@@ -173,7 +176,7 @@ func TestWhoTravelsTogetherFailsAlone(t *testing.T) {
 	}
 	v.watch(c)
 	go s.Refresh(t.Context(), grants[0].RefreshToken, device)
-	redistest.Await(t, 10*time.Second, "the first is under way", func() bool { return v.trips.Load() >= 1 })
+	redistest.Await(t, 10*time.Second, "the first is under way", func() bool { return v.messages.Load() >= 1 })
 	var all sync.WaitGroup
 	all.Go(func() {
 		if _, err := s.Refresh(t.Context(), victim.RefreshToken, device); !errors.Is(err, family.ErrUnavailable) {
@@ -185,18 +188,18 @@ func TestWhoTravelsTogetherFailsAlone(t *testing.T) {
 	close(v.release)
 }
 
-// TestScriptsForgottenOnTheWay: a server that was restarted, or whose cache was
-// flushed, does not know the script of any call of a trip.
-func TestScriptsForgottenOnTheWay(t *testing.T) {
+// TestABatchWhoseScriptsWereForgotten: a server that was restarted, or whose cache was
+// flushed, does not know the script of any call of a batch.
+func TestABatchWhoseScriptsWereForgotten(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	v := &traveller{hold: func(trip int) bool { return trip == 1 }}
+	v := &watcher{hold: func(message int) bool { return message == 1 }}
 	c := newClient(t, server.Addr)
 	s, grants := sessions(t, c, 100)
 	v.watch(c)
 	first := make(chan error, 1)
 	go func() { _, err := s.Refresh(t.Context(), grants[0].RefreshToken, device); first <- err }()
-	redistest.Await(t, 10*time.Second, "the first is under way", func() bool { return v.trips.Load() == 1 })
+	redistest.Await(t, 10*time.Second, "the first is under way", func() bool { return v.messages.Load() == 1 })
 	server.Must("SCRIPT", "FLUSH")
 	renewAll(t, s, grants[1:])
 	server.Must("SCRIPT", "FLUSH")
@@ -206,17 +209,17 @@ func TestScriptsForgottenOnTheWay(t *testing.T) {
 	}
 }
 
-// TestAPanicOnTheWayIsNotTheEnd: a hook of the app's client that panics must
+// TestAPanickingHookIsNotTheEnd: a hook of the app's client that panics must
 // not end the program where nobody can recover.
-func TestAPanicOnTheWayIsNotTheEnd(t *testing.T) {
+func TestAPanickingHookIsNotTheEnd(t *testing.T) {
 	t.Parallel()
-	v := &traveller{hold: func(trip int) bool { return trip == 1 }, panics: true}
+	v := &watcher{hold: func(message int) bool { return message == 1 }, panics: true}
 	c := newClient(t, redistest.Start(t).Addr)
 	s, grants := sessions(t, c, 100)
 	v.watch(c)
 	first := make(chan error, 1)
 	go func() { _, err := s.Refresh(t.Context(), grants[0].RefreshToken, device); first <- err }()
-	redistest.Await(t, 10*time.Second, "the first is under way", func() bool { return v.trips.Load() == 1 })
+	redistest.Await(t, 10*time.Second, "the first is under way", func() bool { return v.messages.Load() == 1 })
 	for range 3 {
 		renewAll(t, s, grants[1:]) // each by itself
 	}
@@ -226,11 +229,11 @@ func TestAPanicOnTheWayIsNotTheEnd(t *testing.T) {
 	}
 }
 
-// TestWhoGivesUpIsNotTakenAlong: a caller that leaves while it waits is
+// TestWhoGivesUpIsNotSent: a caller that leaves while it waits is
 // answered at once, and its call is not made.
-func TestWhoGivesUpIsNotTakenAlong(t *testing.T) {
+func TestWhoGivesUpIsNotSent(t *testing.T) {
 	t.Parallel()
-	v := &traveller{hold: func(trip int) bool { return trip == 1 }}
+	v := &watcher{hold: func(message int) bool { return message == 1 }}
 	c := newClient(t, redistest.Start(t).Addr)
 	store := newStore(t, c)
 	find := func(ctx context.Context) error {
@@ -243,7 +246,7 @@ func TestWhoGivesUpIsNotTakenAlong(t *testing.T) {
 	v.watch(c)
 	first := make(chan error, 1)
 	go func() { first <- find(t.Context()) }()
-	redistest.Await(t, 10*time.Second, "the first is under way", func() bool { return v.trips.Load() == 1 })
+	redistest.Await(t, 10*time.Second, "the first is under way", func() bool { return v.messages.Load() == 1 })
 	gone, leave := context.WithCancel(t.Context())
 	leave()
 	for range 50 {
@@ -251,7 +254,7 @@ func TestWhoGivesUpIsNotTakenAlong(t *testing.T) {
 			t.Fatalf("who gave up hears %v", err)
 		}
 	}
-	if err := find(t.Context()); err != nil { // goes when patience is out, with all that wait
+	if err := find(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if n := v.calls.Load(); n != 2 {
@@ -305,8 +308,8 @@ func TestAStalledServerIsGivenUpInTime(t *testing.T) {
 	}
 }
 
-// TestAStuckNodeHoldsUpNoOther: calls to the other servers of a Cluster do not
-// travel with those to one that has stopped.
+// TestAStuckNodeHoldsUpNoOther: calls to the other servers of a Cluster are not
+// held up by those to one that has stopped.
 func TestAStuckNodeHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, 3, 0)
@@ -370,7 +373,7 @@ func TestAStuckNodeHoldsUpNoOther(t *testing.T) {
 	stopped.Wait()
 }
 
-// TestACrowdWithFaults: many honest users at once, whose scripts travel
+// TestACrowdWithFaults: many honest users at once, whose scripts are sent
 // together, over a network with a fault at one command in fifty.
 func TestACrowdWithFaults(t *testing.T) {
 	t.Parallel()
@@ -389,4 +392,47 @@ func TestACrowdWithFaults(t *testing.T) {
 	c.progress(t, 5000)
 	proxy.SetPlan(nil)
 	c.end(t)
+}
+
+// BenchmarkRotate64 renews the sessions of 64 clients at once.
+func BenchmarkRotate64(b *testing.B) {
+	server := redistest.Start(b)
+	c := redis.NewClient(&redis.Options{Addr: server.Addr, ContextTimeoutEnabled: true, PoolSize: 80})
+	defer c.Close()
+	store := newStore(b, c)
+	now := time.Now().Truncate(time.Millisecond)
+	secret := func(id family.ID, g uint32) [32]byte {
+		return sha256.Sum256(append(id[:], byte(g), byte(g>>8), byte(g>>16)))
+	}
+	const clients = 64
+	var recs [clients]family.Record
+	for i := range recs {
+		f := family.Record{CreatedAt: now, RotatedAt: now, AuthTime: now.Truncate(time.Second), Idle: time.Hour, AbsoluteExpiry: now.Add(time.Hour)}
+		crand.Read(f.ID[:])
+		crand.Read(f.Subject[:])
+		crand.Read(f.Attempt[:])
+		f.Current = secret(f.ID, 0)
+		if _, err := store.Start(b.Context(), family.StartRequest{Record: f, Now: now}); err != nil {
+			b.Fatal(err)
+		}
+		recs[i] = f
+	}
+	b.ResetTimer()
+	var n atomic.Int64
+	var wg sync.WaitGroup
+	for i := range recs {
+		wg.Go(func() {
+			f := recs[i]
+			for g := uint32(0); n.Add(1) <= int64(b.N); g++ {
+				p := family.RotateRequest{Subject: f.Subject, Family: f.ID, Generation: g, Hash: secret(f.ID, g), Successor: secret(f.ID, g+1), Now: now}
+				crand.Read(p.Attempt[:])
+				if v, err := store.Rotate(b.Context(), p); err != nil || v.Outcome != family.Rotated {
+					b.Error(v.Outcome, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rotations/s")
 }

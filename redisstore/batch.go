@@ -1,0 +1,104 @@
+package redisstore
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// maxJoined is the number of calls in a pipeline: few enough to let the server do
+// other work.
+const maxJoined = 128
+
+// maxPipelines is the number of pipelines to one server at a time, so that a
+// connection that is stuck does not hold up all calls.
+const maxPipelines = 3
+
+// A batch sends the scripts for one server: a call at once where fewer than
+// maxPipelines are under way, else together with those that wait. One large
+// message costs a busy server and client less than many small ones.
+type batch struct {
+	mu      sync.Mutex
+	running int
+	waiting []*call
+}
+
+// A call is one execution of a script.
+type call struct {
+	ctx    context.Context // of the caller, with a deadline
+	script *redis.Script
+	keys   []string
+	args   []any
+	cmd    *redis.Cmd
+	done   chan struct{} // closed when cmd is answered; cmd is nil if it was not sent
+}
+
+// send executes a script, joined with others that wait for the same server.
+// What no pipeline answered, or what the server did not know the script of, is
+// executed by itself.
+func (s *Store) send(ctx context.Context, script *redis.Script, keys []string, args []any) (any, error) {
+	if node, err := s.master(ctx, keys[0]); err == nil && node != nil {
+		b, _ := s.batches.LoadOrStore(node.Options().Addr, new(batch))
+		c := &call{ctx: ctx, script: script, keys: keys, args: args, done: make(chan struct{})}
+		s.join(b.(*batch), c)
+		select {
+		case <-c.done:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if c.cmd != nil && !redis.HasErrorPrefix(c.cmd.Err(), "NOSCRIPT") {
+			return c.cmd.Result()
+		}
+	}
+	return script.Run(ctx, s.client, keys, args...).Result()
+}
+
+func (s *Store) join(b *batch, c *call) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.waiting = append(b.waiting, c); b.running < maxPipelines {
+		b.running++
+		go s.sendWaiting(b)
+	}
+}
+
+// sendWaiting sends what waits, one pipeline after the other.
+func (s *Store) sendWaiting(b *batch) {
+	for {
+		b.mu.Lock()
+		calls := slices.Clone(b.waiting[:min(len(b.waiting), maxJoined)])
+		b.waiting = slices.Delete(b.waiting, 0, len(calls))
+		if len(calls) == 0 {
+			b.running--
+			b.mu.Unlock()
+			return
+		}
+		b.mu.Unlock()
+		for c, cmd := range s.pipeline(calls) {
+			c.cmd = cmd
+		}
+		for _, c := range calls {
+			close(c.done)
+		}
+	}
+}
+
+// pipeline lasts no longer than a caller waits at most. Callers that gave up
+// neither want their script executed nor listen.
+func (s *Store) pipeline(calls []*call) map[*call]*redis.Cmd {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(calls[0].ctx), s.timeout)
+	defer cancel()
+	cmds, _ := bounded(ctx, s, s.honoursContext, func(ctx context.Context) (map[*call]*redis.Cmd, error) {
+		pipe, cmds := s.client.Pipeline(), make(map[*call]*redis.Cmd, len(calls))
+		for _, c := range calls {
+			if c.ctx.Err() == nil {
+				cmds[c] = c.script.EvalSha(ctx, pipe, c.keys, c.args...)
+			}
+		}
+		pipe.Exec(ctx) // its error is that of a command
+		return cmds, nil
+	})
+	return cmds
+}
