@@ -314,3 +314,12 @@ func createKeys(path string, alg Algorithm) (Keys, error) {
 	}
 	return Keys{}, fmt.Errorf("access: keys file: %w", err)
 }
+
+// OpenKeyRing is OpenKeys, as a ring.
+func OpenKeyRing(path string, alg Algorithm) (*KeyRing, error) {
+	keys, err := OpenKeys(path, alg)
+	if err != nil {
+		return nil, err
+	}
+	return NewKeyRing(keys)
+}

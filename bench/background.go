@@ -60,7 +60,7 @@ func measureBackground(r *Redis, s Scale) (res *Background, err error) {
 	ctx := context.Background()
 	grants := make([]*refresh.Grant, res.Sessions)
 	for i := range grants {
-		if grants[i], err = kits[0].Sessions.Start(ctx, refresh.StartParams{Subject: fmt.Sprint("user-", i), Remember: true, Client: device}); err != nil {
+		if grants[i], err = kits[0].Sessions.Start(ctx, refresh.Login{Subject: fmt.Sprint("user-", i), Remember: true, Client: device}); err != nil {
 			return nil, err
 		}
 	}
@@ -190,7 +190,7 @@ func measureFootprint(r *Redis, perSubject, sessions int) (*Footprint, error) {
 	}
 	defer k.Sessions.Close()
 	ctx := context.Background()
-	if _, err := k.Sessions.Start(ctx, refresh.StartParams{Subject: "first", Client: device}); err != nil {
+	if _, err := k.Sessions.Start(ctx, refresh.Login{Remember: true, Subject: "first", Client: device}); err != nil {
 		return nil, err
 	}
 	used, dataset, err := r.Memory()
@@ -198,7 +198,7 @@ func measureFootprint(r *Redis, perSubject, sessions int) (*Footprint, error) {
 		return nil, err
 	}
 	err = spread(sessions, func(i int) error {
-		g, err := k.Sessions.Start(ctx, refresh.StartParams{
+		g, err := k.Sessions.Start(ctx, refresh.Login{
 			Subject: fmt.Sprintf("user-%010d", i/perSubject), Remember: true, ACR: "urn:example:gold", AMR: []string{"pwd", "otp"}, Client: device,
 		})
 		if err != nil || i%4 != 0 {

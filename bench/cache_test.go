@@ -35,7 +35,7 @@ func newKit(t *testing.T, alg access.Algorithm, entries int, now func() time.Tim
 
 func login(t *testing.T, k *Kit, subject string) *refresh.Grant {
 	t.Helper()
-	g, err := k.Sessions.Start(context.Background(), refresh.StartParams{Subject: subject, Remember: true, Client: device})
+	g, err := k.Sessions.Start(context.Background(), refresh.Login{Subject: subject, Remember: true, Client: device})
 	if err != nil {
 		t.Fatal(err)
 	}

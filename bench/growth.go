@@ -248,7 +248,7 @@ func measureInstances(r *Redis, n int, s Scale) (res Instances, err error) {
 // until the last one refuses it, in nanoseconds.
 func hear(kits []*Kit) (float64, error) {
 	ctx := context.Background()
-	g, err := kits[0].Sessions.Start(ctx, refresh.StartParams{Subject: "revoked", Remember: true, Client: device})
+	g, err := kits[0].Sessions.Start(ctx, refresh.Login{Subject: "revoked", Remember: true, Client: device})
 	if err != nil {
 		return 0, err
 	}

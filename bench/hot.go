@@ -10,7 +10,6 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/sessionkit/sessionkit/access"
-	"github.com/sessionkit/sessionkit/cookie"
 )
 
 // A Hot is the way of a request with a valid token that was seen before.
@@ -29,7 +28,7 @@ func hotOps(k *Kit, n int) ([]Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	floor := NewFloor(t.Seen, k.Sessions.Cookies().Name(cookie.Access), nothing)
+	floor := NewFloor(t.Seen, "__Host-access", nothing)
 	guarded := k.Auth.RequireAuth(nothing)
 	var ops []Op
 	for i, requests := range [2][]*http.Request{t.Bearer, t.Cookies} {

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/sessionkit/sessionkit/access"
-	"github.com/sessionkit/sessionkit/cookie"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/refresh"
 	"github.com/sessionkit/sessionkit/refresh/family"
@@ -38,7 +37,7 @@ type Kit struct {
 	Private  any // what signs: a crypto.Signer, or the bytes of an HMAC key
 	Public   any // what verifies
 	Tokens   *access.Tokens
-	Sessions *refresh.Service
+	Sessions *refresh.Sessions
 	Auth     *middleware.Auth
 }
 
@@ -122,8 +121,8 @@ func claims(i int) access.Claims {
 }
 
 // roles is the claims hook: what an app would ask its database.
-func roles(context.Context, string) (refresh.Authority, error) {
-	return refresh.Authority{Roles: []string{"admin", "billing", "support"}}, nil
+func roles(context.Context, string) (refresh.SubjectClaims, error) {
+	return refresh.SubjectClaims{Roles: []string{"admin", "billing", "support"}}, nil
 }
 
 // A Traffic is live tokens and the requests that carry them.
@@ -175,12 +174,12 @@ func (k *Kit) NewTraffic(n int) (*Traffic, error) {
 // zero byte for the access token.
 func (k *Kit) browser() (string, error) {
 	w := httptest.NewRecorder()
-	if _, err := k.Auth.Login(w, request("Origin", "https://app.example"), refresh.LoginParams{Subject: "alice"}); err != nil {
+	if _, err := k.Auth.Login(w, request("Origin", "https://app.example"), refresh.Login{Subject: "alice"}); err != nil {
 		return "", err
 	}
 	pairs := []string{"theme=dark"}
 	for _, c := range w.Result().Cookies() {
-		if c.Name == k.Sessions.Cookies().Name(cookie.Access) {
+		if c.Name == "__Host-access" {
 			c.Value = "\x00"
 		}
 		pairs = append(pairs, c.Name+"="+c.Value)

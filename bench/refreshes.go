@@ -148,7 +148,7 @@ func newFleet(r *Redis, k *Kit) (*fleet, error) {
 
 // login opens the session of client i.
 func (f *fleet) login(i int) (refreshToken string, err error) {
-	g, err := f.k.Sessions.Start(context.Background(), refresh.StartParams{Subject: fmt.Sprintf("user-%d", i), Remember: true, Client: device})
+	g, err := f.k.Sessions.Start(context.Background(), refresh.Login{Subject: fmt.Sprintf("user-%d", i), Remember: true, Client: device})
 	if err != nil {
 		return "", err
 	}

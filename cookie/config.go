@@ -14,6 +14,7 @@ const (
 	Access  Name = iota // the access token
 	Refresh             // the refresh token
 	Device              // the sealed id of the browser
+	Browser             // a constant that ends with the browser session
 	names
 )
 
@@ -97,7 +98,7 @@ func (c *Config) validate() (full [names]string, err error) {
 		}
 		prefix += c.BaseName + "-"
 	}
-	return [names]string{Access: prefix + "access", Refresh: prefix + "refresh", Device: prefix + "device"}, nil
+	return [names]string{Access: prefix + "access", Refresh: prefix + "refresh", Device: prefix + "device", Browser: prefix + "browser"}, nil
 }
 
 func isBaseName(s string) bool {

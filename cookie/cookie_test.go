@@ -185,17 +185,17 @@ func TestOneLinePerName(t *testing.T) {
 			}
 		}
 	}
-	if len(h["Set-Cookie"]) != 5 || !j.Pending(h, cookie.Refresh) || j.Pending(h, cookie.Device) {
+	if len(h["Set-Cookie"]) != 5 || !j.IsSet(h, cookie.Refresh) || j.IsSet(h, cookie.Device) {
 		t.Errorf("header %q", h["Set-Cookie"])
 	}
-	j.Drop(h, cookie.Refresh)
-	j.Drop(h, cookie.Access)
+	j.Unset(h, cookie.Refresh)
+	j.Unset(h, cookie.Access)
 	if got := fmt.Sprint(h["Set-Cookie"]); got != "[__Host-refresh-other=1 other=__Host-refresh=2 broken]" {
 		t.Errorf("header %s", got)
 	}
 	empty := make(http.Header)
 	j.Delete(empty, cookie.Device)
-	j.Drop(empty, cookie.Device)
+	j.Unset(empty, cookie.Device)
 	if _, there := empty["Set-Cookie"]; there {
 		t.Error("an empty Set-Cookie stays")
 	}
@@ -491,7 +491,7 @@ func TestValues(t *testing.T) {
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header["Cookie"] = tt.lines
-		if got := jar.Values(r, cookie.Refresh); !slices.Equal(got, tt.want) {
+		if got := jar.ReadAll(r, cookie.Refresh); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %q, want %q", tt.rule, got, tt.want)
 		}
 	}

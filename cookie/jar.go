@@ -73,7 +73,7 @@ func (j *Jar) Set(h http.Header, n Name, value string, maxAge time.Duration) err
 		expires := time.Now().Add(time.Duration(seconds) * time.Second)
 		line += "; Max-Age=" + strconv.FormatInt(seconds, 10) + "; Expires=" + expires.UTC().Format(http.TimeFormat)
 	}
-	j.Drop(h, n)
+	j.Unset(h, n)
 	h.Add("Set-Cookie", line)
 	return nil
 }
@@ -82,12 +82,12 @@ func (j *Jar) Set(h http.Header, n Name, value string, maxAge time.Duration) err
 // Set-Cookie of that name. The attributes are those that it was set with,
 // without which browsers ignore the deletion.
 func (j *Jar) Delete(h http.Header, n Name) {
-	j.Drop(h, n)
+	j.Unset(h, n)
 	h.Add("Set-Cookie", j.full[n]+"="+j.attributes+"; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT")
 }
 
-// Pending reports whether a response's header sets or deletes the cookie.
-func (j *Jar) Pending(h http.Header, n Name) bool {
+// IsSet reports whether a response's header sets or deletes the cookie.
+func (j *Jar) IsSet(h http.Header, n Name) bool {
 	for _, line := range h["Set-Cookie"] {
 		if j.isLineOf(line, n) {
 			return true
@@ -96,8 +96,8 @@ func (j *Jar) Pending(h http.Header, n Name) bool {
 	return false
 }
 
-// Drop takes the cookie's Set-Cookie out of a response's header again.
-func (j *Jar) Drop(h http.Header, n Name) {
+// Unset takes the cookie's Set-Cookie out of a response's header again.
+func (j *Jar) Unset(h http.Header, n Name) {
 	lines := h["Set-Cookie"]
 	kept := lines[:0]
 	for _, line := range lines {

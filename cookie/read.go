@@ -61,10 +61,10 @@ func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 // Firefox 150), so that planting some cannot push the real one out.
 const maxValues = 200
 
-// Values returns the different well-formed values that the request has for a
+// ReadAll returns the different well-formed values that the request has for a
 // cookie, at most 200: for a logout, which has to end the session even if
 // somebody planted a second cookie of that name.
-func (j *Jar) Values(r *http.Request, n Name) []string {
+func (j *Jar) ReadAll(r *http.Request, n Name) []string {
 	var values []string
 	for _, line := range r.Header["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {

@@ -36,18 +36,18 @@ func newApp(t *testing.T, clear []string, cfg middleware.Config) *stage {
 	check(err)
 	store, err := family.NewMemoryStore(family.MemoryConfig{})
 	check(err)
-	sessions, err := refresh.New(refresh.Config{Access: tokens, Store: store, ClearSiteData: clear})
+	sessions, err := refresh.New(refresh.Config{Access: tokens, Store: store})
 	check(err)
 	t.Cleanup(func() { sessions.Close() })
-	cfg.Sessions = sessions
+	cfg.Sessions, cfg.ClearSiteData = sessions, clear
 	auth, err := middleware.New(cfg)
 	check(err)
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /login", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "sign in") })
 	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
-		if _, err := auth.Login(w, r, refresh.LoginParams{Subject: "alice"}); err != nil {
-			refresh.WriteError(w, err)
+		if _, err := auth.Login(w, r, refresh.Login{Subject: "alice"}); err != nil {
+			auth.WriteError(w, r, err)
 		}
 	})
 	mux.HandleFunc("GET /sessionkit.js", func(w http.ResponseWriter, r *http.Request) {
@@ -90,7 +90,7 @@ func socket(auth *middleware.Auth, headers bool) http.Handler {
 		}
 		c, _ := middleware.Session(r.Context())
 		conn.Write(append([]byte{0x81, byte(len(c.Subject))}, c.Subject...))
-		ctx, stop := auth.Watch(r)
+		ctx, stop := auth.WatchSession(r)
 		defer stop()
 		left, leave := context.WithCancel(ctx)
 		go func() { defer leave(); io.Copy(io.Discard, conn) }()

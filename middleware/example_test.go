@@ -6,6 +6,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"time"
 
 	"github.com/sessionkit/sessionkit/access"
@@ -15,7 +16,7 @@ import (
 )
 
 // exampleAuth is the kit as an app sets it up, with alice as administrator.
-func exampleAuth() (*middleware.Auth, *refresh.Service) {
+func exampleAuth() (*middleware.Auth, *refresh.Sessions) {
 	keys, err := access.GenerateKeys(access.EdDSA)
 	check(err)
 	ring, err := access.NewKeyRing(keys)
@@ -24,11 +25,11 @@ func exampleAuth() (*middleware.Auth, *refresh.Service) {
 	check(err)
 	store, err := family.NewMemoryStore(family.MemoryConfig{})
 	check(err)
-	sessions, err := refresh.New(refresh.Config{Access: tokens, Store: store, Claims: func(_ context.Context, subject string) (refresh.Authority, error) {
+	sessions, err := refresh.New(refresh.Config{Access: tokens, Store: store, Claims: func(_ context.Context, subject string) (refresh.SubjectClaims, error) {
 		if subject == "alice" {
-			return refresh.Authority{Roles: []string{"admin"}}, nil
+			return refresh.SubjectClaims{Roles: []string{"admin"}}, nil
 		}
-		return refresh.Authority{}, nil
+		return refresh.SubjectClaims{}, nil
 	}})
 	check(err)
 	auth, err := middleware.New(middleware.Config{Sessions: sessions, LoginPath: "/login"})
@@ -45,7 +46,7 @@ func check(err error) {
 // signedIn returns a request with the cookies of a user who has just signed in.
 func signedIn(auth *middleware.Auth, subject string) *http.Request {
 	w := httptest.NewRecorder()
-	_, err := auth.Login(w, httptest.NewRequest("POST", "/login", nil), refresh.LoginParams{Subject: subject})
+	_, err := auth.Login(w, httptest.NewRequest("POST", "/login", nil), refresh.Login{Subject: subject})
 	check(err)
 	r := httptest.NewRequest("GET", "/account", nil)
 	for _, c := range w.Result().Cookies() {
@@ -88,8 +89,8 @@ func ExampleAuth_Login() {
 			http.Error(w, "wrong user or password", http.StatusUnauthorized)
 			return
 		}
-		if _, err := auth.Login(w, r, refresh.LoginParams{Subject: r.FormValue("user"), Remember: true}); err != nil {
-			refresh.WriteError(w, err)
+		if _, err := auth.Login(w, r, refresh.Login{Subject: r.FormValue("user"), Remember: true}); err != nil {
+			auth.WriteError(w, r, err)
 			return
 		}
 		http.Redirect(w, r, middleware.LocalPath(r.FormValue("return_to"), "/"), http.StatusSeeOther)
@@ -153,11 +154,11 @@ func ExampleAuth_RequireStepUp() {
 	// 401  Bearer error="insufficient_user_authentication", error_description="Sign in again to do this.", acr_values="passkey" {"error":"insufficient_user_authentication","error_description":"Sign in again to do this."}
 }
 
-func ExampleAuth_Watch() {
+func ExampleAuth_WatchSession() {
 	auth, sessions := exampleAuth()
 	defer sessions.Close()
 	stream := auth.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := auth.Watch(r)
+		ctx, cancel := auth.WatchSession(r)
 		defer cancel()
 		fmt.Fprint(w, "data: hello\n\n")
 
@@ -169,4 +170,30 @@ func ExampleAuth_Watch() {
 	}))
 	stream.ServeHTTP(httptest.NewRecorder(), signedIn(auth, "alice"))
 	// Output: the stream ends: refresh: session revoked
+}
+
+// A native app keeps the pair itself and sends the refresh token as JSON.
+func ExampleAuth_LoginNative() {
+	auth, sessions := exampleAuth()
+	defer sessions.Close()
+	r := httptest.NewRequest("POST", "/login", nil)
+	r.Header.Set(middleware.DeviceIDHeader, "d1")
+	g, err := auth.LoginNative(r, refresh.Login{Subject: "alice"})
+	check(err)
+	w := httptest.NewRecorder()
+	auth.WriteTokens(w, g)
+	fmt.Println(w.Code, len(w.Result().Cookies()), "cookies")
+
+	for _, device := range []string{"another", "d1"} {
+		r = httptest.NewRequest("POST", "/auth/token/refresh", strings.NewReader(`{"refresh_token":"`+g.RefreshToken+`"}`))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set(middleware.DeviceIDHeader, device)
+		w = httptest.NewRecorder()
+		auth.Handler("/auth").ServeHTTP(w, r)
+		fmt.Println("device", device, w.Code)
+	}
+	// Output:
+	// 200 0 cookies
+	// device another 400
+	// device d1 200
 }

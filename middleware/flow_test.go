@@ -84,8 +84,8 @@ func (b *browser) want(status int, method, path string) {
 func (a *app) site(guarded http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /login/{subject}", func(w http.ResponseWriter, r *http.Request) {
-		if _, err := a.Login(w, r, refresh.LoginParams{Subject: r.PathValue("subject"), Remember: true}); err != nil {
-			refresh.WriteError(w, err)
+		if _, err := a.Login(w, r, refresh.Login{Subject: r.PathValue("subject"), Remember: true}); err != nil {
+			a.WriteError(w, r, err)
 		}
 	})
 	mux.Handle("/auth/", a.Handler("/auth"))

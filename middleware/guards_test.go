@@ -16,7 +16,7 @@ import (
 func (a *app) loginWith(subject, acr string) tokens {
 	a.t.Helper()
 	rec := httptest.NewRecorder()
-	g, err := a.Login(rec, httptest.NewRequest("POST", "/login", nil), refresh.LoginParams{Subject: subject, ACR: acr})
+	g, err := a.Login(rec, httptest.NewRequest("POST", "/login", nil), refresh.Login{Subject: subject, ACR: acr})
 	if err != nil {
 		a.t.Fatal(err)
 	}

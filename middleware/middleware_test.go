@@ -56,7 +56,7 @@ func (c *counting) Find(ctx context.Context, s family.Subject, id family.ID, now
 type app struct {
 	*middleware.Auth
 	t        testing.TB
-	sessions *refresh.Service
+	sessions *refresh.Sessions
 	ring     *access.KeyRing
 	keys     access.Keys
 	store    *counting
@@ -65,14 +65,14 @@ type app struct {
 
 type recorder struct {
 	mu     sync.Mutex
-	events map[refresh.Kind]int
+	events map[refresh.EventKind]int
 }
 
-func (r *recorder) Record(_ context.Context, e refresh.Event) {
+func (r *recorder) HandleEvent(_ context.Context, e refresh.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.events == nil {
-		r.events = make(map[refresh.Kind]int)
+		r.events = make(map[refresh.EventKind]int)
 	}
 	r.events[e.Kind]++
 }
@@ -96,11 +96,11 @@ func newApp(t testing.TB, change ...func(*middleware.Config)) *app {
 	memory, err := family.NewMemoryStore(family.MemoryConfig{})
 	check()
 	a.store = &counting{Store: memory}
-	a.sessions, err = refresh.New(refresh.Config{Access: tokens, Store: a.store, Events: a.rec, Claims: func(_ context.Context, subject string) (refresh.Authority, error) {
+	a.sessions, err = refresh.New(refresh.Config{Access: tokens, Store: a.store, Events: a.rec, Claims: func(_ context.Context, subject string) (refresh.SubjectClaims, error) {
 		if subject == "admin" {
-			return refresh.Authority{Roles: []string{"admin"}, Scopes: []string{"read", "write"}, Custom: map[string]string{"tenant": "acme"}}, nil
+			return refresh.SubjectClaims{Roles: []string{"admin"}, Scopes: []string{"read", "write"}, Custom: map[string]string{"tenant": "acme"}}, nil
 		}
-		return refresh.Authority{Scopes: []string{"read"}}, nil
+		return refresh.SubjectClaims{Scopes: []string{"read"}}, nil
 	}})
 	check()
 	t.Cleanup(func() { a.sessions.Close() })
@@ -122,7 +122,7 @@ type tokens struct {
 func (a *app) login(subject string) tokens {
 	a.t.Helper()
 	w := httptest.NewRecorder()
-	g, err := a.Login(w, httptest.NewRequest("POST", "/login", nil), refresh.LoginParams{Subject: subject})
+	g, err := a.Login(w, httptest.NewRequest("POST", "/login", nil), refresh.Login{Subject: subject})
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -147,8 +147,8 @@ func (k tokens) request(method, target, cookies string, headers ...string) *http
 }
 
 const (
-	all     = "access refresh device"
-	expired = "refresh device" // the access cookie has run out
+	all     = "access refresh device browser"
+	expired = "refresh device browser" // the access cookie has run out
 )
 
 // greet says who is there.
@@ -192,8 +192,8 @@ func TestWhatARequestGets(t *testing.T) {
 	a := newApp(t)
 	alice, bob := a.login("alice"), a.login("bob")
 	bearer := "Authorization: Bearer " + alice.grant.AccessToken
-	damaged := tokens{alice.grant, map[string]string{"access": alice.cookies["access"] + "x", "refresh": alice.cookies["refresh"], "device": alice.cookies["device"]}}
-	mixed := tokens{alice.grant, map[string]string{"access": alice.cookies["access"], "refresh": bob.cookies["refresh"], "device": bob.cookies["device"]}}
+	damaged := tokens{alice.grant, map[string]string{"access": alice.cookies["access"] + "x", "refresh": alice.cookies["refresh"], "device": alice.cookies["device"], "browser": alice.cookies["browser"]}}
+	mixed := tokens{alice.grant, map[string]string{"access": alice.cookies["access"], "refresh": bob.cookies["refresh"], "device": bob.cookies["device"], "browser": bob.cookies["browser"]}}
 	forged := tokens{alice.grant, map[string]string{"refresh": alice.cookies["refresh"] + "AAAA", "device": alice.cookies["device"]}}
 	for _, tt := range []struct {
 		name      string
@@ -207,9 +207,12 @@ func TestWhatARequestGets(t *testing.T) {
 		{"a valid Bearer token", alice.request("GET", "/", "", bearer), 200, "alice", "", false},
 		{"the header alone decides, for good", bob.request("GET", "/", all, bearer), 200, "alice", "", false},
 		{"the header alone decides, for bad", alice.request("GET", "/", all, "Authorization: Bearer x"), 401, "", `Bearer error="invalid_token"`, false},
-		{"other credentials", alice.request("GET", "/", all, "Authorization: Basic eDp5"), 401, "", "Bearer", false},
-		{"a repeated header", alice.request("GET", "/", "", bearer, bearer), 400, "", "", false},
-		{"header and query", alice.request("GET", "/?access_token=x", "", bearer), 400, "", "", false},
+		{"credentials of a proxy", alice.request("GET", "/", all, "Authorization: Basic eDp5"), 200, "alice", "", false},
+		{"an empty header", alice.request("GET", "/", all, "Authorization: "), 200, "alice", "", false},
+		{"credentials of a proxy alone", alice.request("GET", "/", "", "Authorization: Negotiate abc"), 401, "", "Bearer", false},
+		{"several spaces", alice.request("GET", "/", "", "Authorization: Bearer   "+alice.grant.AccessToken), 200, "alice", "", false},
+		{"a repeated header", alice.request("GET", "/", "", bearer, bearer), 400, "", `Bearer error="invalid_request", error_description="The access token was sent more than once."`, false},
+		{"header and query", alice.request("GET", "/?access_token=x", "", bearer), 400, "", `Bearer error="invalid_request", error_description="The access token was sent more than once."`, false},
 		{"a token in the query", alice.request("GET", "/?access_token="+alice.grant.AccessToken, ""), 401, "", "Bearer", false},
 		{"nothing", alice.request("GET", "/", ""), 401, "", "Bearer", false},
 		{"a device cookie alone", alice.request("GET", "/", "device"), 401, "", "Bearer", false},
@@ -470,7 +473,7 @@ func TestNestedGuardsRenewOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := httptest.NewRequest("GET", "/", nil)
-	if res := serve(a.RequireAuth(greet), r.WithContext(access.NewContext(r.Context(), claims))); res.StatusCode != 401 {
+	if res := serve(a.RequireAuth(greet), r.WithContext(middleware.NewContext(r.Context(), claims))); res.StatusCode != 401 {
 		t.Errorf("another issuer's session passes: %d", res.StatusCode)
 	}
 }
@@ -485,7 +488,7 @@ func TestHandlersThatSignInAndOut(t *testing.T) {
 	}{
 		{"logout", func(w http.ResponseWriter, r *http.Request) error { return a.Logout(w, r) }, deleted},
 		{"login", func(w http.ResponseWriter, r *http.Request) error {
-			_, err := a.Login(w, r, refresh.LoginParams{Subject: "bob"})
+			_, err := a.Login(w, r, refresh.Login{Subject: "bob"})
 			return err
 		}, func(c *http.Cookie) bool { return !deleted(c) }},
 	} {
@@ -530,7 +533,8 @@ func TestLateResponsesWriteNoCookies(t *testing.T) {
 					jar.AddCookie(c)
 				}
 			}
-			if g, err := a.sessions.RefreshCookies(jar); err != nil || g.Claims.Generation != 2 {
+			value, _ := jar.Cookie("__Host-refresh")
+			if g, err := a.sessions.Refresh(context.Background(), value.Value, a.BrowserClient(jar)); err != nil || g.Claims.Generation != 2 {
 				a.t.Errorf("the other tab refreshes: %v, %v", g, err)
 			}
 		}, 0},
@@ -672,8 +676,8 @@ func TestFlowsWithACookieJar(t *testing.T) {
 	a := newApp(t)
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
-		if _, err := a.Login(w, r, refresh.LoginParams{Subject: "alice", Remember: true}); err != nil {
-			refresh.WriteError(w, err)
+		if _, err := a.Login(w, r, refresh.Login{Subject: "alice", Remember: true}); err != nil {
+			a.WriteError(w, r, err)
 		}
 	})
 	mux.Handle("/auth/", a.Handler("/auth"))
@@ -756,8 +760,8 @@ func TestNoTransparentRefresh(t *testing.T) {
 	}
 }
 
-func TestStripCookies(t *testing.T) {
-	a := newApp(t, func(c *middleware.Config) { c.StripCookies = true })
+func TestHideTokens(t *testing.T) {
+	a := newApp(t, func(c *middleware.Config) { c.HideTokens = true })
 	k := a.login("alice")
 	for _, cookies := range []string{all, expired} {
 		r := k.request("GET", "/", cookies)
@@ -830,7 +834,7 @@ func (deaf) Follow(ctx context.Context, _ time.Duration, _ family.FeedHandler) e
 	return ctx.Err()
 }
 
-func TestLiveWhenStale(t *testing.T) {
+func TestAskStoreWhenFeedStale(t *testing.T) {
 	a := newApp(t)
 	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: a.ring})
 	if err != nil {
@@ -842,8 +846,13 @@ func TestLiveWhenStale(t *testing.T) {
 	}
 	defer sessions.Close()
 	k := a.login("alice")
+	asking, err := refresh.New(refresh.Config{Access: tokens, Store: deaf{a.store}, AskStoreWhenFeedStale: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer asking.Close()
 	careless := newAuth(t, middleware.Config{Sessions: sessions})
-	careful := newAuth(t, middleware.Config{Sessions: sessions, LiveWhenStale: true})
+	careful := newAuth(t, middleware.Config{Sessions: asking})
 	before := a.store.calls.Load()
 	if res := serve(careless.RequireAuth(greet), k.request("GET", "/", "access")); res.StatusCode != 200 || a.store.calls.Load() != before {
 		t.Errorf("careless: %d", res.StatusCode)
@@ -889,7 +898,7 @@ func TestWatchEndsWithTheSession(t *testing.T) {
 	k := a.login("alice")
 	started, ended := make(chan struct{}), make(chan error, 1)
 	h := a.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := a.Watch(r)
+		ctx, cancel := a.WatchSession(r)
 		defer cancel()
 		close(started)
 		<-ctx.Done()
@@ -901,7 +910,7 @@ func TestWatchEndsWithTheSession(t *testing.T) {
 	if err := <-ended; !errors.Is(err, refresh.ErrRevoked) {
 		t.Errorf("cause %v", err)
 	}
-	ctx, cancel := a.Watch(httptest.NewRequest("GET", "/", nil))
+	ctx, cancel := a.WatchSession(httptest.NewRequest("GET", "/", nil))
 	defer cancel()
 	if ctx.Err() == nil {
 		t.Error("a request without a session is watched")
@@ -928,8 +937,8 @@ func Example() {
 		fmt.Fprintln(w, "Hello,", session.Subject)
 	}))
 	login := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, err := auth.Login(w, r, refresh.LoginParams{Subject: "alice"}); err != nil {
-			refresh.WriteError(w, err)
+		if _, err := auth.Login(w, r, refresh.Login{Subject: "alice"}); err != nil {
+			auth.WriteError(w, r, err)
 		}
 	})
 
@@ -956,7 +965,7 @@ func ExampleCustom() {
 	if err != nil {
 		panic(err)
 	}
-	ctx := access.NewContext(context.Background(), claims) // as a guard does
+	ctx := middleware.NewContext(context.Background(), claims) // as a guard does
 
 	custom, err := middleware.Custom[tenancy](ctx)
 	fmt.Println(custom.Tenant, err)

@@ -25,7 +25,7 @@ func TestAStreamEndsWithItsSession(t *testing.T) {
 			a := newApp(t)
 			causes := make(chan error, 1)
 			s := httptest.NewUnstartedServer(a.site(a.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				ctx, cancel := a.Watch(r)
+				ctx, cancel := a.WatchSession(r)
 				defer cancel()
 				w.Header().Set("Content-Type", "text/event-stream")
 				fmt.Fprint(w, "data: hello\n\n")
@@ -89,7 +89,7 @@ func TestWatch(t *testing.T) {
 				ctx, hangUp := context.WithCancel(t.Context())
 				defer hangUp()
 				serve(a.RequireAuth(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-					watched, done := a.Watch(r)
+					watched, done := a.WatchSession(r)
 					defer done()
 					tt.end(a, k, hangUp, done)
 					<-watched.Done()
@@ -111,7 +111,7 @@ func TestAStreamOfARevokedSessionNeverStarts(t *testing.T) {
 	k := a.login("alice")
 	serve(a.RequireAuth(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		serve(a.Handler("/auth"), k.request("POST", "/auth/logout", all))
-		ctx, cancel := a.Watch(r)
+		ctx, cancel := a.WatchSession(r)
 		defer cancel()
 		if !errors.Is(context.Cause(ctx), refresh.ErrRevoked) {
 			t.Errorf("cause %v", context.Cause(ctx))

@@ -62,7 +62,13 @@ func TestTheWriterKeepsItsAbilities(t *testing.T) {
 			}
 		}, "GET", 200, large},
 		{"ReadFrom by name", func(w http.ResponseWriter, r *http.Request) {
-			if n, err := w.(io.ReaderFrom).ReadFrom(plain{strings.NewReader("abc")}); err != nil || n != 3 {
+			from, ok := w.(io.ReaderFrom)
+			if ok != (r.ProtoMajor == 1) {
+				t.Errorf("HTTP/%d: a ReaderFrom is %v", r.ProtoMajor, ok)
+			}
+			if !ok {
+				io.WriteString(w, "abc")
+			} else if n, err := from.ReadFrom(plain{strings.NewReader("abc")}); err != nil || n != 3 {
 				t.Error(n, err)
 			}
 		}, "GET", 200, "abc"},
@@ -215,7 +221,9 @@ func TestAbilitiesThatTheServerLacksAreErrors(t *testing.T) {
 	a := newApp(t)
 	rec := httptest.NewRecorder()
 	a.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.(http.Flusher).Flush()
+		if _, ok := w.(http.Flusher); ok {
+			t.Error("an ability that the writer underneath has not")
+		}
 		rc := http.NewResponseController(w)
 		_, _, hijack := rc.Hijack()
 		for name, err := range map[string]error{"Flush": rc.Flush(), "Hijack": hijack, "SetReadDeadline": rc.SetReadDeadline(time.Time{})} {

@@ -95,13 +95,13 @@ func (v *watcher) watch(c redis.UniversalClient) {
 }
 
 // sessions starts n of them, each with an authentication context of its own.
-func sessions(t *testing.T, c *redis.Client, n int) (*refresh.Service, []*refresh.Grant) {
+func sessions(t *testing.T, c *redis.Client, n int) (*refresh.Sessions, []*refresh.Grant) {
 	t.Helper()
 	s := newService(t, newRing(t), plain{newStore(t, c)}, new(events), 0)
 	grants := make([]*refresh.Grant, n)
 	for i := range grants {
 		var err error
-		if grants[i], err = s.Start(t.Context(), refresh.StartParams{Subject: fmt.Sprintf("user-%d", i), Client: device, ACR: fmt.Sprintf("level-%d", i)}); err != nil {
+		if grants[i], err = s.Start(t.Context(), refresh.Login{Subject: fmt.Sprintf("user-%d", i), Remember: true, Client: device, ACR: fmt.Sprintf("level-%d", i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -110,7 +110,7 @@ func sessions(t *testing.T, c *redis.Client, n int) (*refresh.Service, []*refres
 }
 
 // renewAll renews all sessions at once and checks that each got its own.
-func renewAll(t *testing.T, s *refresh.Service, grants []*refresh.Grant) {
+func renewAll(t *testing.T, s *refresh.Sessions, grants []*refresh.Grant) {
 	t.Helper()
 	var all sync.WaitGroup
 	for i, g := range grants {

@@ -26,7 +26,7 @@ var failovers = flag.Int("failovers", 2, "how often TestSentinelFailover kills t
 // responses, and sign out now and then. Whatever the store goes through, none
 // of them may ever be refused, and what they signed out of stays dead.
 type crowd struct {
-	services []*refresh.Service
+	services []*refresh.Sessions
 	rec      *events
 
 	stop       chan struct{}
@@ -58,7 +58,7 @@ func (c *crowd) violated(format string, args ...any) {
 
 // retry calls f on one instance after the other until it is answered, as a
 // load balancer and a patient client do.
-func (c *crowd) retry(r *rand.Rand, f func(*refresh.Service) error) error {
+func (c *crowd) retry(r *rand.Rand, f func(*refresh.Sessions) error) error {
 	for {
 		err := f(c.services[r.IntN(len(c.services))])
 		if !errors.Is(err, family.ErrUnavailable) {
@@ -95,12 +95,12 @@ func (c *crowd) user(i int, r *rand.Rand) {
 		var err error
 		switch {
 		case g == nil:
-			err = c.retry(r, func(s *refresh.Service) (err error) {
-				g, err = s.Start(ctx, refresh.StartParams{Subject: subject, Client: client})
+			err = c.retry(r, func(s *refresh.Sessions) (err error) {
+				g, err = s.Start(ctx, refresh.Login{Remember: true, Subject: subject, Client: client})
 				return err
 			})
 		case r.IntN(200) == 0:
-			err = c.retry(r, func(s *refresh.Service) error {
+			err = c.retry(r, func(s *refresh.Sessions) error {
 				return s.Revoke(ctx, subject, g.Claims.SessionID, family.ReasonLogout)
 			})
 			if err == nil {
@@ -112,7 +112,7 @@ func (c *crowd) user(i int, r *rand.Rand) {
 			}
 		default:
 			var next *refresh.Grant
-			err = c.retry(r, func(s *refresh.Service) (err error) {
+			err = c.retry(r, func(s *refresh.Sessions) (err error) {
 				next, err = s.Refresh(ctx, g.RefreshToken, client)
 				return err
 			})

@@ -24,19 +24,19 @@ import (
 // events counts what happened, by kind.
 type events struct {
 	mu    sync.Mutex
-	count map[refresh.Kind]int
+	count map[refresh.EventKind]int
 }
 
-func (e *events) Record(_ context.Context, ev refresh.Event) {
+func (e *events) HandleEvent(_ context.Context, ev refresh.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.count == nil {
-		e.count = make(map[refresh.Kind]int)
+		e.count = make(map[refresh.EventKind]int)
 	}
 	e.count[ev.Kind]++
 }
 
-func (e *events) of(k refresh.Kind) int {
+func (e *events) of(k refresh.EventKind) int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.count[k]
@@ -62,13 +62,13 @@ type plain struct{ family.Store }
 // production after a minute settles at once.
 const settle = 10 * time.Millisecond
 
-func newService(t testing.TB, ring *access.KeyRing, store family.Store, rec refresh.Recorder, limit int) *refresh.Service {
+func newService(t testing.TB, ring *access.KeyRing, store family.Store, rec refresh.EventHandler, limit int) *refresh.Sessions {
 	t.Helper()
 	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: ring})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := refresh.New(refresh.Config{Access: tokens, Store: store, Events: rec, MaxSessions: limit, SettleTime: settle})
+	s, err := refresh.New(refresh.Config{Access: tokens, Store: store, Events: rec, MaxSessions: limit, Rotation: refresh.Rotation{SettleTime: settle}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func again(t testing.TB, f func() error) (failures int) {
 
 // life plays an honest user's sessions, from login to logout everywhere, and
 // checks after each step that nobody is worse off.
-func life(t testing.TB, s *refresh.Service, rec *events, subject string) (failures int) {
+func life(t testing.TB, s *refresh.Sessions, rec *events, subject string) (failures int) {
 	t.Helper()
 	ctx := context.Background()
 	client := refresh.Client{UserAgent: "Firefox/1.0", DeviceID: "d"}
@@ -108,7 +108,7 @@ func life(t testing.TB, s *refresh.Service, rec *events, subject string) (failur
 			runtime.Gosched()
 		}
 		try(func() (err error) {
-			g, err = s.Start(ctx, refresh.StartParams{Subject: subject, Client: client})
+			g, err = s.Start(ctx, refresh.Login{Remember: true, Subject: subject, Client: client})
 			return err
 		})
 		return g

@@ -148,7 +148,7 @@ func TestTheFeedKeepsItsWindow(t *testing.T) {
 // looked at.
 type branch struct {
 	*shop
-	sessions *refresh.Service
+	sessions *refresh.Sessions
 	streams  chan error // how the streams ended
 	started  chan struct{}
 }
@@ -163,7 +163,7 @@ type plan struct {
 func (p *plan) now() time.Time          { return time.Now().Add(time.Duration(p.ahead.Load())) }
 func (p *plan) advance(d time.Duration) { p.ahead.Add(int64(d)) }
 
-func (p *plan) open(t *testing.T, addr string, guard middleware.Config) *branch {
+func (p *plan) open(t *testing.T, addr string, askStore bool, grace ...time.Duration) *branch {
 	t.Helper()
 	check := func(err error) {
 		t.Helper()
@@ -178,20 +178,22 @@ func (p *plan) open(t *testing.T, addr string, guard middleware.Config) *branch 
 	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: p.ring, Now: p.now})
 	check(err)
 	b := &branch{shop: &shop{rec: new(events)}, streams: make(chan error, 100), started: make(chan struct{}, 100)}
-	cfg := refresh.Config{Access: tokens, Store: store, Events: b.rec, AbsoluteLifetime: lifetime}
+	cfg := refresh.Config{Access: tokens, Store: store, Events: b.rec, AbsoluteLifetime: lifetime, AskStoreWhenFeedStale: askStore}
 	if !p.defaults {
 		cfg.Timeout, cfg.FeedStaleAfter = time.Second, 3*time.Second
 	}
 	b.sessions, err = refresh.New(cfg)
 	check(err)
 	t.Cleanup(func() { b.sessions.Close() })
-	guard.Sessions = b.sessions
+	guard := middleware.Config{Sessions: b.sessions}
+	for _, guard.OutageGrace = range grace {
+	}
 	auth, err := middleware.New(guard)
 	check(err)
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", auth.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })))
 	mux.Handle("GET /stream", auth.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := auth.Watch(r)
+		ctx, cancel := auth.WatchSession(r)
 		defer cancel()
 		b.started <- struct{}{}
 		<-ctx.Done()
@@ -199,8 +201,8 @@ func (p *plan) open(t *testing.T, addr string, guard middleware.Config) *branch 
 	})))
 	mux.Handle("/auth/", auth.Handler("/auth"))
 	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
-		if _, err := auth.Login(w, r, refresh.LoginParams{Subject: rand.Text()}); err != nil {
-			refresh.WriteError(w, err)
+		if _, err := auth.Login(w, r, refresh.Login{Subject: rand.Text(), Remember: true}); err != nil {
+			auth.WriteError(w, r, err)
 		}
 	})
 	b.handler = mux
@@ -214,16 +216,16 @@ const lifetime = time.Hour
 func newPlan(t *testing.T) *plan { return &plan{ring: newRing(t)} }
 
 // TestWhileTheFeedIsCutOff: an instance notices; by default it goes on with
-// what it knows, with LiveWhenStale it asks the store; afterwards it is as if
+// what it knows, with AskStoreWhenFeedStale it asks the store; afterwards it is as if
 // nothing had been.
 func TestWhileTheFeedIsCutOff(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server.Addr)
 	p := newPlan(t)
-	other := p.open(t, server.Addr, middleware.Config{})
-	careless := p.open(t, proxy.Addr, middleware.Config{})
-	careful := p.open(t, proxy.Addr, middleware.Config{LiveWhenStale: true})
+	other := p.open(t, server.Addr, false)
+	careless := p.open(t, proxy.Addr, false)
+	careful := p.open(t, proxy.Addr, true)
 	alice, bob := other.login(t), other.login(t)
 	expect := func(when string, b *branch, cookies []string, status int) {
 		t.Helper()
@@ -266,8 +268,8 @@ func TestOutageGraceWithRedisDead(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--appendonly", "yes")
 	p := newPlan(t)
-	off := p.open(t, server.Addr, middleware.Config{})
-	on := p.open(t, server.Addr, middleware.Config{OutageGrace: 5 * time.Minute})
+	off := p.open(t, server.Addr, false)
+	on := p.open(t, server.Addr, false, 5*time.Minute)
 	alice, revoked := on.login(t), on.login(t)
 	if res, _ := on.get("/auth/logout", revoked...); res.StatusCode != http.StatusNoContent {
 		t.Fatalf("logout: %d", res.StatusCode)
@@ -310,7 +312,7 @@ func TestStreamsEndOnEveryInstance(t *testing.T) {
 	p := newPlan(t)
 	var branches []*branch
 	for range 8 {
-		branches = append(branches, p.open(t, server.Addr, middleware.Config{}))
+		branches = append(branches, p.open(t, server.Addr, false))
 	}
 	watch := func(cookies []string) {
 		t.Helper()

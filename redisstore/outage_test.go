@@ -170,8 +170,8 @@ func newShopWith(t *testing.T, addr string, ring *access.KeyRing) *shop {
 	mux.Handle("GET /live", auth.RequireLive(done))
 	mux.Handle("/auth/", auth.Handler("/auth"))
 	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
-		if _, err := auth.Login(w, r, refresh.LoginParams{Subject: "alice"}); err != nil {
-			refresh.WriteError(w, err)
+		if _, err := auth.Login(w, r, refresh.Login{Subject: "alice", Remember: true}); err != nil {
+			auth.WriteError(w, r, err)
 		}
 	})
 	s.handler = mux

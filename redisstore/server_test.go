@@ -23,9 +23,9 @@ import (
 
 var device = refresh.Client{UserAgent: strings.Repeat("x", 100), DeviceID: "d"}
 
-func start(t testing.TB, s *refresh.Service, subject string) *refresh.Grant {
+func start(t testing.TB, s *refresh.Sessions, subject string) *refresh.Grant {
 	t.Helper()
-	g, err := s.Start(t.Context(), refresh.StartParams{Subject: subject, Remember: true, Client: device, ACR: strings.Repeat("a", 60)})
+	g, err := s.Start(t.Context(), refresh.Login{Subject: subject, Remember: true, Client: device, ACR: strings.Repeat("a", 60)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,12 +251,12 @@ func TestTheDocumentedACLIsTheTestedOne(t *testing.T) {
 }
 
 // useAll uses everything that a store does.
-func useAll(t testing.TB, store *redisstore.Store, s *refresh.Service) error {
+func useAll(t testing.TB, store *redisstore.Store, s *refresh.Sessions) error {
 	if _, err := store.Check(t.Context()); err != nil {
 		return err
 	}
 	for range 2 {
-		g, err := s.Start(t.Context(), refresh.StartParams{Subject: "alice", Client: device})
+		g, err := s.Start(t.Context(), refresh.Login{Subject: "alice", Remember: true, Client: device})
 		if err == nil {
 			_, err = s.Refresh(t.Context(), g.RefreshToken, device)
 		}
@@ -451,7 +451,7 @@ func TestMemoryPerSession(t *testing.T) {
 	const sessions = 2000
 	before := used()
 	for i := range sessions {
-		g, err := s.Start(t.Context(), refresh.StartParams{Subject: fmt.Sprintf("user-%d", i), Remember: true, Client: refresh.Client{UserAgent: "BankApp/4.2 (iPhone; iOS 18)", DeviceID: "d"}})
+		g, err := s.Start(t.Context(), refresh.Login{Subject: fmt.Sprintf("user-%d", i), Remember: true, Client: refresh.Client{UserAgent: "BankApp/4.2 (iPhone; iOS 18)", DeviceID: "d"}})
 		if err != nil {
 			t.Fatal(err)
 		}

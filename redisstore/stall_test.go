@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/sessionkit/sessionkit/internal/redistest"
-	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/refresh"
 	"github.com/sessionkit/sessionkit/refresh/family"
 )
@@ -68,7 +67,7 @@ func TestTheDefaultsBoundTheWait(t *testing.T) {
 	server := redistest.Start(t)
 	p := newPlan(t)
 	p.defaults = true
-	b := p.open(t, server.Addr, middleware.Config{})
+	b := p.open(t, server.Addr, false)
 	alice := b.login(t)
 	server.Pause()
 	for _, path := range []string{"/", "/auth/token/refresh"} {

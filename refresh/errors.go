@@ -25,6 +25,9 @@ var (
 	ErrReused = refusal("refresh: token reuse detected")
 	// ErrFingerprint: another client than the one that signed in.
 	ErrFingerprint = refusal("refresh: client does not match the session")
+	// ErrBrowserClosed: the login was to end with its browser, and the client
+	// no longer has the browser key. The store was not asked.
+	ErrBrowserClosed = refusal("refresh: the login ended with its browser")
 	// ErrDenied is returned by a ClaimsFunc to refuse a subject for good; the
 	// family is revoked.
 	ErrDenied = refusal("refresh: subject denied")
@@ -41,6 +44,12 @@ var (
 	ErrLimit = errors.New("refresh: too many sessions")
 	// ErrNotFound: the subject has no such session.
 	ErrNotFound = errors.New("refresh: no such session")
+	// ErrUnbound: a login lacks a component that Config.Binding enforces, such
+	// as the device id. RefusedError says which.
+	ErrUnbound = errors.New("refresh: the client cannot be bound")
+	// ErrCannotIssue: the claims do not fit into a token, or into what the
+	// client can keep of one. No retry helps.
+	ErrCannotIssue = errors.New("refresh: the claims cannot be issued")
 	// ErrSubject: a subject must be 1 to 255 bytes of UTF-8 without control
 	// characters.
 	ErrSubject = errors.New("refresh: invalid subject")

@@ -8,36 +8,42 @@ import (
 	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
-// Kind names what an Event tells.
-type Kind string
+// EventKind names what an Event tells.
+type EventKind string
 
 const (
-	EventLogin         Kind = "login"                // a family was started
-	EventRefresh       Kind = "refresh"              // a token was rotated
-	EventReplayed      Kind = "replayed"             // a lost response or parallel request was given the same successor
-	EventSettled       Kind = "settled"              // a generation settled: its predecessor is dead
-	EventRefused       Kind = "refresh_refused"      // an expired, unknown or revoked family was presented
-	EventReuse         Kind = "reuse_detected"       // a token was stolen: its family is revoked
-	EventFingerprint   Kind = "fingerprint_mismatch" // an enforced component differed: refused
-	EventClientChanged Kind = "client_changed"       // a reported component differed: accepted
-	EventRevoked       Kind = "revoked"              // families were revoked, by whom Reason says
-	EventStoreBehind   Kind = "store_behind"         // the store had lost this family's latest state
-	EventUnavailable   Kind = "store_unavailable"    // store, feed or claims hook failed or was too slow
-	EventInvalidToken  Kind = "invalid_token"        // forged, altered or foreign token
-	EventDenied        Kind = "denied"               // the claims hook refused the subject
-	EventLimit         Kind = "limit_reached"        // a login was refused at Config.MaxSessions
-	EventCrossOrigin   Kind = "cross_origin"         // a request from another origin was refused
-	EventForbidden     Kind = "forbidden"            // a role, scope or step-up guard refused
-	EventFeedStale     Kind = "feed_stale"           // revocations elsewhere may go unnoticed here
-	EventOutage        Kind = "outage_accepted"      // an expired access token passed while the store is away
-	EventFeedRecovered Kind = "feed_recovered"       // the revocation feed works again
+	EventLogin         EventKind = "login"                // a family was started
+	EventRefresh       EventKind = "refresh"              // a token was rotated
+	EventReplayed      EventKind = "replayed"             // a lost response or parallel request was given the same successor
+	EventSettled       EventKind = "settled"              // a generation settled: its predecessor is dead
+	EventRefused       EventKind = "refresh_refused"      // an expired, unknown or revoked family was presented
+	EventReuse         EventKind = "reuse_detected"       // a token was stolen: its family is revoked
+	EventFingerprint   EventKind = "fingerprint_mismatch" // an enforced component differed: refused
+	EventClientChanged EventKind = "client_changed"       // a reported component differed: accepted
+	EventRevoked       EventKind = "revoked"              // families were revoked, by whom Reason says
+	EventStoreBehind   EventKind = "store_behind"         // the store had lost this family's latest state
+	EventUnavailable   EventKind = "store_unavailable"    // store, feed or claims hook failed or was too slow
+	EventInvalidToken  EventKind = "invalid_token"        // forged, altered or foreign token
+	EventDenied        EventKind = "denied"               // the claims hook refused the subject
+	EventLimit         EventKind = "limit_reached"        // a login was refused at Config.MaxSessions
+	EventCrossOrigin   EventKind = "cross_origin"         // a request from another origin was refused
+	EventForbidden     EventKind = "forbidden"            // a role, scope or step-up guard refused
+	EventFeedStale     EventKind = "feed_stale"           // revocations elsewhere may go unnoticed here
+	EventOutage        EventKind = "outage_accepted"      // an expired access token passed while the store is away
+	EventFeedRecovered EventKind = "feed_recovered"       // the revocation feed works again
+	EventShared        EventKind = "shared_session"       // two clients renew one session in turn
+	EventLateReplay    EventKind = "late_replay"          // a predecessor came long after its successor was made: accepted
+	EventCookiesLost   EventKind = "cookies_lost"         // a browser never keeps what its renewals bring
+	EventUnproven      EventKind = "unproven_logout"      // a sign-out showed only tokens that are long out of use: nothing ended
+	EventUnbound       EventKind = "unbound"              // a login lacked a component that is to be enforced
+	EventCannotIssue   EventKind = "cannot_issue"         // the claims cannot be put into a token or cookie: no retry helps
 )
 
 // An Event is something that security monitoring wants to know (OWASP ASVS
 // V16.3). It never holds a token, a cookie or a key. Fields that do not apply
 // are zero.
 type Event struct {
-	Kind       Kind
+	Kind       EventKind
 	Time       time.Time
 	Subject    string
 	SessionID  string
@@ -55,27 +61,27 @@ type Event struct {
 	Err error
 }
 
-// A Recorder receives events. Record is called on request paths, from many
-// goroutines: it returns quickly and does not panic.
-type Recorder interface {
-	Record(ctx context.Context, e Event)
+// An EventHandler receives events. HandleEvent is called on request paths, from
+// many goroutines: it returns quickly. A panic in it is ignored.
+type EventHandler interface {
+	HandleEvent(ctx context.Context, e Event)
 }
 
-// LogEvents returns a Recorder that writes each event as one structured
+// LogEvents returns an EventHandler that writes each event as one structured
 // record: ordinary life at Info (what happens on every refresh at Debug),
 // attacks and failures at Warn, a detected reuse at Error. A nil logger is
 // slog.Default().
-func LogEvents(l *slog.Logger) Recorder {
+func LogEvents(l *slog.Logger) EventHandler {
 	if l == nil {
 		l = slog.Default()
 	}
-	return logRecorder{l}
+	return eventLogger{l}
 }
 
-type logRecorder struct{ l *slog.Logger }
+type eventLogger struct{ l *slog.Logger }
 
-// Record implements Recorder.
-func (r logRecorder) Record(ctx context.Context, e Event) {
+// HandleEvent implements EventHandler.
+func (r eventLogger) HandleEvent(ctx context.Context, e Event) {
 	level := e.level()
 	if !r.l.Enabled(ctx, level) {
 		return
@@ -110,14 +116,30 @@ func (e *Event) level() slog.Level {
 	switch e.Kind {
 	case EventRefresh, EventReplayed, EventSettled:
 		return slog.LevelDebug
-	case EventReuse:
+	case EventReuse, EventShared:
 		return slog.LevelError
-	case EventFingerprint, EventStoreBehind, EventUnavailable, EventInvalidToken, EventDenied, EventLimit, EventCrossOrigin, EventForbidden, EventFeedStale, EventOutage:
+	case EventLateReplay, EventCookiesLost, EventUnproven, EventUnbound, EventCannotIssue,
+		EventFingerprint, EventStoreBehind, EventUnavailable, EventInvalidToken, EventDenied, EventLimit, EventCrossOrigin, EventForbidden, EventFeedStale, EventOutage:
 		return slog.LevelWarn
 	}
 	return slog.LevelInfo
 }
 
-type noRecorder struct{}
+type noEvents struct{}
 
-func (noRecorder) Record(context.Context, Event) {}
+func (noEvents) HandleEvent(context.Context, Event) {}
+
+// Record passes an event of the app or of package middleware to
+// Config.Events, with the time and the client filled in.
+func (s *Sessions) Record(ctx context.Context, c Client, e Event) {
+	d := c.device()
+	e.IP, e.UserAgent = d.IP, d.UserAgent
+	s.record(ctx, e)
+}
+
+func (s *Sessions) record(ctx context.Context, e Event) {
+	e.Time = s.access.Now()
+	// What watches sessions must not end requests.
+	defer func() { _ = recover() }()
+	s.events.HandleEvent(ctx, e)
+}

@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
-	"net/http/httptest"
+	"net/netip"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -34,7 +31,7 @@ func exampleTokens() *access.Tokens {
 	return tokens
 }
 
-func exampleService(cfg refresh.Config) *refresh.Service {
+func exampleSessions(cfg refresh.Config) *refresh.Sessions {
 	store, err := family.NewMemoryStore(family.MemoryConfig{})
 	if err != nil {
 		panic(err)
@@ -60,7 +57,7 @@ func ExampleNew() {
 	defer sessions.Close()
 
 	ctx, phone := context.Background(), refresh.Client{UserAgent: "BankApp/4.2", DeviceID: "d1"}
-	first, err := sessions.Start(ctx, refresh.StartParams{Subject: "alice", Remember: true, Client: phone})
+	first, err := sessions.Start(ctx, refresh.Login{Subject: "alice", Remember: true, Client: phone})
 	if err != nil {
 		panic(err)
 	}
@@ -84,77 +81,18 @@ func ExampleNew() {
 	// refresh: session revoked (reuse)
 }
 
-// A browser signs in, and its script calls the refresh endpoint.
-func ExampleService_Login() {
-	sessions := exampleService(refresh.Config{})
-	defer sessions.Close()
-
-	login := httptest.NewRecorder()
-	r := httptest.NewRequest("POST", "/login", nil)
-	if _, err := sessions.Login(login, r, refresh.LoginParams{Subject: "alice"}); err != nil {
-		refresh.WriteError(login, err)
-	}
-
-	r = httptest.NewRequest("POST", "/auth/token/refresh", nil)
-	for _, c := range login.Result().Cookies() {
-		fmt.Println(c.Name)
-		r.AddCookie(c)
-	}
-	w := httptest.NewRecorder()
-	sessions.RefreshHandler().ServeHTTP(w, r)
-	fmt.Print(w.Code, " ", w.Body)
-	// Output:
-	// __Host-device
-	// __Host-refresh
-	// __Host-access
-	// 200 {"expires_in":600}
-}
-
-// A native app keeps the pair itself and sends the refresh token as JSON.
-func ExampleGrant_WriteJSON() {
-	sessions := exampleService(refresh.Config{})
-	defer sessions.Close()
-
-	login := httptest.NewRecorder()
-	r := httptest.NewRequest("POST", "/login", nil)
-	r.Header.Set(refresh.DeviceIDHeader, "d1")
-	g, err := sessions.Login(login, r, refresh.LoginParams{Subject: "alice", Transport: refresh.Body})
-	if err != nil {
-		panic(err)
-	}
-	g.WriteJSON(login)
-	fmt.Println(login.Code, len(login.Result().Cookies()), "cookies")
-
-	r = httptest.NewRequest("POST", "/auth/token/refresh", strings.NewReader(`{"refresh_token":"`+g.RefreshToken+`"}`))
-	r.Header.Set("Content-Type", "application/json")
-	w := httptest.NewRecorder()
-	sessions.RefreshHandler().ServeHTTP(w, r)
-	fmt.Println("from another device:", w.Code)
-
-	r = httptest.NewRequest("POST", "/auth/token/refresh", strings.NewReader(`{"refresh_token":"`+g.RefreshToken+`"}`))
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set(refresh.DeviceIDHeader, "d1")
-	w = httptest.NewRecorder()
-	sessions.RefreshHandler().ServeHTTP(w, r)
-	fmt.Println("from this one:", w.Code)
-	// Output:
-	// 200 0 cookies
-	// from another device: 400
-	// from this one: 200
-}
-
 // The app's own database says what a user may do, at every refresh.
 func ExampleClaimsFunc() {
 	active := true
-	sessions := exampleService(refresh.Config{Claims: func(ctx context.Context, subject string) (refresh.Authority, error) {
+	sessions := exampleSessions(refresh.Config{Claims: func(ctx context.Context, subject string) (refresh.SubjectClaims, error) {
 		if !active {
-			return refresh.Authority{}, refresh.ErrDenied
+			return refresh.SubjectClaims{}, refresh.ErrDenied
 		}
-		return refresh.Authority{Roles: []string{"teller"}}, nil
+		return refresh.SubjectClaims{Roles: []string{"teller"}}, nil
 	}})
 	defer sessions.Close()
 
-	g, err := sessions.Start(context.Background(), refresh.StartParams{Subject: "alice"})
+	g, err := sessions.Start(context.Background(), refresh.Login{Subject: "alice", Remember: true})
 	if err != nil {
 		panic(err)
 	}
@@ -174,9 +112,9 @@ func ExampleLogEvents() {
 		}
 		return a
 	}}))
-	sessions := exampleService(refresh.Config{Events: refresh.LogEvents(log)})
+	sessions := exampleSessions(refresh.Config{Events: refresh.LogEvents(log)})
 	defer sessions.Close()
-	if _, err := sessions.Start(context.Background(), refresh.StartParams{Subject: "alice", Client: refresh.Client{UserAgent: "BankApp/4.2"}}); err != nil {
+	if _, err := sessions.Start(context.Background(), refresh.Login{Subject: "alice", Client: refresh.Client{UserAgent: "BankApp/4.2"}}); err != nil {
 		panic(err)
 	}
 	// Output: level=INFO msg="session login" event=login sub=alice generation=0 user_agent=BankApp/4.2
@@ -200,14 +138,14 @@ func ExampleDecide() {
 	// rotated reused
 }
 
-func ExampleService_Watch() {
-	sessions := exampleService(refresh.Config{})
+func ExampleSessions_WatchSession() {
+	sessions := exampleSessions(refresh.Config{})
 	defer sessions.Close()
-	g, err := sessions.Start(context.Background(), refresh.StartParams{Subject: "alice"})
+	g, err := sessions.Start(context.Background(), refresh.Login{Subject: "alice"})
 	if err != nil {
 		panic(err)
 	}
-	ctx, cancel := sessions.Watch(context.Background(), g.Claims)
+	ctx, cancel := sessions.WatchSession(context.Background(), g.Claims)
 	defer cancel()
 	if err := sessions.RevokeAll(context.Background(), "alice", family.ReasonLogoutAll); err != nil {
 		panic(err)
@@ -224,7 +162,7 @@ type throttle struct {
 	failures map[string]int
 }
 
-func (t *throttle) Record(_ context.Context, e refresh.Event) {
+func (t *throttle) HandleEvent(_ context.Context, e refresh.Event) {
 	switch e.Kind {
 	case refresh.EventInvalidToken, refresh.EventRefused, refresh.EventFingerprint, refresh.EventReuse:
 		t.mu.Lock()
@@ -240,30 +178,24 @@ func (t *throttle) allow(ip string) bool {
 }
 
 // Failed refreshes feed the app's rate limiter.
-func ExampleRecorder() {
+func ExampleEventHandler() {
 	limit := &throttle{failures: make(map[string]int)}
-	sessions := exampleService(refresh.Config{Events: limit})
+	sessions := exampleSessions(refresh.Config{Events: limit})
 	defer sessions.Close()
-	refreshes := sessions.RefreshHandler()
-	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ip, _, _ := net.SplitHostPort(r.RemoteAddr)
+	attempt := func(ip, token string) {
 		if !limit.allow(ip) {
-			w.Header().Set("Retry-After", "60")
-			http.Error(w, "slow down", http.StatusTooManyRequests)
+			fmt.Println("slow down")
 			return
 		}
-		refreshes.ServeHTTP(w, r)
-	})
+		_, err := sessions.Refresh(context.Background(), token, refresh.Client{IP: netip.MustParseAddr(ip)})
+		fmt.Println(err)
+	}
 	for range 4 {
-		r := httptest.NewRequest("POST", "/auth/token/refresh", strings.NewReader(`{"refresh_token":"guess"}`))
-		r.Header.Set("Content-Type", "application/json")
-		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, r)
-		fmt.Println(w.Code)
+		attempt("192.0.2.1", "guess")
 	}
 	// Output:
-	// 400
-	// 400
-	// 400
-	// 429
+	// refresh: invalid token
+	// refresh: invalid token
+	// refresh: invalid token
+	// slow down
 }

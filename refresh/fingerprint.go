@@ -1,61 +1,59 @@
 package refresh
 
 import (
-	"fmt"
+	"errors"
 	"net/netip"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // A Binding says which fingerprint components must match at every refresh,
 // and which are only reported when they change. The zero Binding is the
-// default preset; start from one of the presets to change a detail.
+// default: the device id is enforced, the user agent only for clients that have
+// no device id, and the address is reported. That signs nobody out who changes
+// from wifi to mobile, or asks a browser for the desktop version of a page.
 type Binding struct {
-	// Enforced components must match, or the refresh is refused.
+	// Enforced components must match, or the refresh is refused. A login that
+	// lacks one is refused with ErrUnbound.
 	Enforced family.Components
 	// Reported components may change; each change is an event.
 	Reported family.Components
 	// IPv4Bits and IPv6Bits are the lengths of the networks that count as
 	// one place. 0 means 24 and 56.
 	IPv4Bits, IPv6Bits int
-	// Off binds nothing. It is a field of its own so that forgetting to
-	// fill in a Binding never switches it off.
+	// Off binds nothing: a refresh token works wherever it is presented. It
+	// is a field of its own so that forgetting to fill in a Binding never
+	// switches it off.
 	Off bool
 	// Revoke ends the family when an enforced component differs. The
 	// default refuses the request and leaves the family alone, since
 	// anybody who copied a token could otherwise sign its owner out.
 	Revoke bool
+	// preferred: of device id and user agent, the first that the login has is
+	// enforced.
+	preferred bool
 }
 
-// BindDefault enforces device id and user agent and reports the address. It
-// signs nobody out for changing from wifi to mobile.
-func BindDefault() Binding {
-	return Binding{Enforced: family.DeviceID | family.UserAgent, Reported: family.IP}
+// BindStrict enforces device id, user agent and address, for apps (a bank's back
+// office) whose users stay in one network. Whoever changes networks, or
+// switches a browser to its desktop view, signs in again.
+func BindStrict() Binding {
+	return Binding{Enforced: family.DeviceID | family.UserAgent | family.IP}
 }
-
-// BindStrict enforces the address too, for apps (a bank's back office) whose
-// users stay in one network.
-func BindStrict() Binding { return Binding{Enforced: family.DeviceID | family.UserAgent | family.IP} }
-
-// BindOff binds nothing: a refresh token works wherever it is presented.
-func BindOff() Binding { return Binding{Off: true} }
 
 func (b Binding) withDefaults() (Binding, error) {
-	if b.Off {
-		if b.Enforced|b.Reported != 0 {
-			return b, fmt.Errorf("refresh: Config.Binding is Off and names components: drop one of the two")
-		}
+	all := family.IP | family.UserAgent | family.DeviceID
+	switch {
+	case b.Off && b.Enforced|b.Reported != 0:
+		return b, errors.New("refresh: Config.Binding is Off and names components: drop one of the two")
+	case b.Off:
 		return b, nil
-	}
-	if b.Enforced|b.Reported == 0 {
-		d := BindDefault()
-		b.Enforced, b.Reported = d.Enforced, d.Reported
-	}
-	if all := family.IP | family.UserAgent | family.DeviceID; (b.Enforced|b.Reported)&^all != 0 {
-		return b, fmt.Errorf("refresh: Config.Binding has unknown components: use IP, UserAgent and DeviceID")
+	case (b.Enforced|b.Reported)&^all != 0:
+		return b, errors.New("refresh: Config.Binding has unknown components: use IP, UserAgent and DeviceID")
+	case b.Enforced&b.Reported != 0:
+		return b, errors.New("refresh: Config.Binding enforces and reports the same component: drop it from Reported")
+	case b.Enforced|b.Reported == 0:
+		b.preferred, b.Enforced, b.Reported = true, family.DeviceID, family.UserAgent|family.IP
 	}
 	if b.IPv4Bits == 0 {
 		b.IPv4Bits = 24
@@ -64,20 +62,34 @@ func (b Binding) withDefaults() (Binding, error) {
 		b.IPv6Bits = 56
 	}
 	if b.IPv4Bits < 0 || b.IPv4Bits > 32 || b.IPv6Bits < 0 || b.IPv6Bits > 128 {
-		return b, fmt.Errorf("refresh: Config.Binding masks are out of range: IPv4Bits 1 to 32, IPv6Bits 1 to 128")
+		return b, errors.New("refresh: Config.Binding masks are out of range: IPv4Bits 1 to 32, IPv6Bits 1 to 128")
 	}
 	return b, nil
 }
 
 // A Client is who presents a token, as one request shows it.
 type Client struct {
-	// IP is the address of the client itself; see Config.TrustedProxies.
+	// IP is the address of the client itself, and not of a proxy.
 	IP netip.Addr
 	// UserAgent is the request's User-Agent header.
 	UserAgent string
-	// DeviceID is the opened device cookie or the X-Device-ID header; empty
-	// when the client has none.
+	// DeviceID is the random id that the client keeps; empty when it has
+	// none.
 	DeviceID string
+	// BrowserKey is what the client has of Grant.BrowserKey; empty when it
+	// has none, or lost it when it was closed.
+	BrowserKey string
+	// MaxAccessToken is how many bytes of an access token the client can
+	// keep. 0 is no limit.
+	MaxAccessToken int
+}
+
+func (c Client) device() family.Device {
+	d := family.Device{UserAgent: deviceLabel(c.UserAgent)}
+	if c.IP.IsValid() {
+		d.IP = c.IP.Unmap().WithZone("").String()
+	}
+	return d
 }
 
 // fingerprint hashes what the binding looks at. Components that it ignores
@@ -96,6 +108,16 @@ func (b Binding) fingerprint(key *key, c Client) family.Fingerprint {
 		f[2] = hashComponent(key, "device_id", c.DeviceID)
 	}
 	return f
+}
+
+// missing returns the enforced components that a client lacks at its login.
+func (b Binding) missing(f family.Fingerprint) (c family.Components) {
+	for i := range f {
+		if f[i] == ([12]byte{}) {
+			c |= 1 << i
+		}
+	}
+	return c & b.Enforced
 }
 
 // network masks an address. An IPv4 address mapped into IPv6 is the IPv4
@@ -120,81 +142,4 @@ func hashComponent(key *key, name, value string) (h [12]byte) {
 		h[0] = 1 // zero means "not bound"
 	}
 	return h
-}
-
-const (
-	// maxUserAgent bounds what is looked at of a User-Agent header.
-	maxUserAgent = 512
-	// maxDeviceLabel keeps a Redis hash field with its address at 64 bytes.
-	maxDeviceLabel = 47
-)
-
-// browsers in the order in which their tokens decide: most of them also name
-// the browsers that they derive from.
-var browsers = [...]struct{ token, name string }{
-	{"Edg", "Edge"}, {"OPR/", "Opera"}, {"SamsungBrowser/", "Samsung Internet"},
-	{"YaBrowser/", "Yandex"}, {"Vivaldi/", "Vivaldi"}, {"FxiOS/", "Firefox"},
-	{"Firefox/", "Firefox"}, {"CriOS/", "Chrome"}, {"HeadlessChrome/", "Chrome"}, {"Chromium/", "Chrome"},
-	{"Chrome/", "Chrome"}, {"Safari/", "Safari"},
-}
-
-var platforms = [...]struct{ token, name string }{
-	{"Windows", "Windows"}, {"iPhone", "iPhone"}, {"iPad", "iPad"}, {"Android", "Android"},
-	{"CrOS", "ChromeOS"}, {"Macintosh", "macOS"}, {"Mac OS X", "macOS"}, {"Linux", "Linux"}, {"X11", "Unix"},
-}
-
-// parseUserAgent reduces a User-Agent header to product and platform. For
-// what is not a browser the product is its first word up to the version.
-func parseUserAgent(ua string) (product, platform string) {
-	ua = clip(ua, maxUserAgent)
-	for _, p := range platforms {
-		if strings.Contains(ua, p.token) {
-			platform = p.name
-			break
-		}
-	}
-	if strings.HasPrefix(ua, "Mozilla/") {
-		for _, b := range browsers {
-			if strings.Contains(ua, b.token) {
-				return b.name, platform
-			}
-		}
-	}
-	product, _, _ = strings.Cut(ua, "/")
-	product, _, _ = strings.Cut(product, " ")
-	return clip(product, maxDeviceLabel), platform
-}
-
-// deviceLabel is the user agent as the session list shows it: the browser and
-// its platform, or what another program calls itself.
-func deviceLabel(ua string) string {
-	if !strings.HasPrefix(ua, "Mozilla/") {
-		return clip(printable(clip(ua, maxUserAgent)), maxDeviceLabel)
-	}
-	product, platform := parseUserAgent(ua)
-	if platform == "" {
-		return clip(printable(product), maxDeviceLabel)
-	}
-	return clip(printable(product+" on "+platform), maxDeviceLabel)
-}
-
-// printable drops what could disturb a log or a terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, s)
-}
-
-// clip cuts s to at most n bytes, at the border of a character.
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
 }

@@ -61,8 +61,8 @@ func (r *revocations) has(sid string) bool {
 }
 
 // add refuses the family's access tokens from now on and ends its watches.
-func (r *revocations) add(sid string, at, now time.Time) {
-	until := at.Add(r.keep)
+func (r *revocations) add(sid string, now time.Time) {
+	until := now.Add(r.keep)
 	s := r.of(sid)
 	s.mu.Lock()
 	// However old the news, streams of the session end.

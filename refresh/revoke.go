@@ -3,17 +3,25 @@ package refresh
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
+// Reasons that apps pass to the calls that revoke. Others are fine too: at
+// most 32 bytes of printable ASCII. Package family lists the kit's own.
+const (
+	ReasonLogout     = family.ReasonLogout
+	ReasonLogoutAll  = family.ReasonLogoutAll
+	ReasonPassword   = family.ReasonPassword
+	ReasonDeactivate = family.ReasonDeactivate
+)
+
 // Revoke ends one session of the subject. Ending it twice is fine. It
 // returns ErrNotFound when the subject has no such session, and
-// ErrUnavailable.
-func (s *Service) Revoke(ctx context.Context, subject, sessionID string, why family.Reason) error {
+// ErrUnavailable; another error says what is wrong with the reason.
+func (s *Sessions) Revoke(ctx context.Context, subject, sessionID string, why family.Reason) error {
 	id, err := family.ParseID(sessionID)
 	if err != nil {
 		return ErrNotFound
@@ -30,14 +38,16 @@ func (s *Service) Revoke(ctx context.Context, subject, sessionID string, why fam
 }
 
 // RevokeAll ends every session of the subject, on every instance: logout
-// everywhere, deactivation. It returns ErrSubject or ErrUnavailable.
-func (s *Service) RevokeAll(ctx context.Context, subject string, why family.Reason) error {
+// everywhere, deactivation. It returns ErrSubject or ErrUnavailable; another
+// error says what is wrong with the reason.
+func (s *Sessions) RevokeAll(ctx context.Context, subject string, why family.Reason) error {
 	return s.revokeAll(ctx, subject, family.RevokeRequest{Reason: why})
 }
 
 // RevokeOthers ends every session of the current session's subject but that
-// one: for a changed password. It returns ErrUnavailable.
-func (s *Service) RevokeOthers(ctx context.Context, current *access.Claims, why family.Reason) error {
+// one: for a changed password. It returns access.ErrClaims for claims without
+// a session id, ErrSubject or ErrUnavailable.
+func (s *Sessions) RevokeOthers(ctx context.Context, current *access.Claims, why family.Reason) error {
 	id, err := family.ParseID(current.SessionID)
 	if err != nil {
 		return access.ErrClaims
@@ -45,7 +55,7 @@ func (s *Service) RevokeOthers(ctx context.Context, current *access.Claims, why 
 	return s.revokeAll(ctx, current.Subject, family.RevokeRequest{Except: id, Reason: why})
 }
 
-func (s *Service) revokeAll(ctx context.Context, subject string, req family.RevokeRequest) error {
+func (s *Sessions) revokeAll(ctx context.Context, subject string, req family.RevokeRequest) error {
 	if err := checkSubject(subject); err != nil {
 		return err
 	}
@@ -58,9 +68,76 @@ func (s *Service) revokeAll(ctx context.Context, subject string, req family.Revo
 	return nil
 }
 
+// A Held names a session of which somebody showed a token: what is needed to
+// end it. The zero Held names none.
+type Held struct {
+	subject    string
+	family     family.ID
+	generation uint32
+	// refresh: the token was a refresh token.
+	refresh bool
+}
+
+// lately is how long an access token that has expired can still end its session.
+const lately = time.Hour
+
+// HeldRefresh reads a refresh token, however old. It fails with ErrInvalidToken.
+func (s *Sessions) HeldRefresh(token string) (Held, error) {
+	t, err := s.codec.decode(token)
+	if err != nil {
+		return Held{}, err
+	}
+	return Held{subject: t.subject, family: t.family, generation: t.generation, refresh: true}, nil
+}
+
+// HeldAccess reads an access token that is valid, or expired within the last
+// hour. It fails with an error of package access.
+func (s *Sessions) HeldAccess(token string) (Held, error) {
+	c, err := s.access.VerifyExpired(token, lately)
+	if err != nil {
+		return Held{}, err
+	}
+	return s.HeldClaims(c)
+}
+
+// HeldClaims is HeldAccess for a token that was verified. It fails with
+// access.ErrClaims for a token of another service.
+func (s *Sessions) HeldClaims(c *access.Claims) (Held, error) {
+	id, err := family.ParseID(c.SessionID)
+	if err != nil || !s.Issued(c) {
+		return Held{}, access.ErrClaims
+	}
+	return Held{subject: c.Subject, family: id, generation: uint32(c.Generation)}, nil
+}
+
+// SignOut ends the sessions of which a client showed a token. A refresh token
+// that was out of use already ends nothing, and is an event: it is in the
+// hands of somebody who should not have it. It returns ErrUnavailable.
+func (s *Sessions) SignOut(ctx context.Context, c Client, held ...Held) error {
+	for _, h := range held {
+		key, ok := s.codec.subjectKey(h.subject, h.family)
+		if !ok {
+			continue
+		}
+		req := family.RevokeRequest{
+			Subject: key, Family: h.family, Reason: family.ReasonLogout,
+			Proven: !s.revoked.has(h.family.String()), CheckGeneration: h.refresh, Generation: h.generation,
+		}
+		res, err := s.revoke(ctx, h.subject, req)
+		if err != nil {
+			return err
+		}
+		if res.LeftBehind {
+			s.Record(ctx, c, Event{Kind: EventUnproven, Subject: h.subject, SessionID: h.family.String(), Generation: h.generation})
+		}
+	}
+	return nil
+}
+
 // revoke completes and carries out a request, and refuses the families'
-// access tokens here at once; other instances learn it from the feed.
-func (s *Service) revoke(ctx context.Context, subject string, req family.RevokeRequest) (family.RevokeResult, error) {
+// access tokens here once the store has ended them; other instances learn it
+// from the feed.
+func (s *Sessions) revoke(ctx context.Context, subject string, req family.RevokeRequest) (family.RevokeResult, error) {
 	if err := checkReason(req.Reason); err != nil {
 		return family.RevokeResult{}, err
 	}
@@ -72,16 +149,13 @@ func (s *Service) revoke(ctx context.Context, subject string, req family.RevokeR
 	if !req.Family.IsZero() {
 		e.SessionID = req.Family.String()
 	}
-	if req.Proven {
-		s.dead(req.Family)
-	}
 	res, err := s.store.Revoke(ctx, req)
 	if err != nil {
 		return family.RevokeResult{}, s.unavailable(ctx, e, err)
 	}
-	s.dead(res.Ended...)
+	s.refuseHere(res.Ended...)
 	if res.Known {
-		s.dead(req.Family)
+		s.refuseHere(req.Family)
 	}
 	if e.Count = len(res.Ended); e.Count > 0 {
 		s.record(ctx, e)
@@ -89,10 +163,12 @@ func (s *Service) revoke(ctx context.Context, subject string, req family.RevokeR
 	return res, nil
 }
 
-func (s *Service) dead(ids ...family.ID) {
+// refuseHere refuses the access tokens of families that the store says are
+// dead.
+func (s *Sessions) refuseHere(ids ...family.ID) {
 	now := s.access.Now()
 	for _, id := range ids {
-		s.revoked.add(id.String(), now, now)
+		s.revoked.add(id.String(), now)
 	}
 }
 
@@ -106,39 +182,4 @@ func checkReason(why family.Reason) error {
 		}
 	}
 	return nil
-}
-
-// A SessionInfo is a line of a "your devices" page. Nothing in it is a
-// credential.
-type SessionInfo struct {
-	ID         string    `json:"id"`
-	Current    bool      `json:"current"`
-	CreatedAt  time.Time `json:"created_at"`
-	LastUsedAt time.Time `json:"last_used_at"`
-	UserAgent  string    `json:"user_agent"`
-	IP         string    `json:"ip"`
-}
-
-// List returns the sessions of the current session's subject, newest first.
-// It returns ErrUnavailable.
-func (s *Service) List(ctx context.Context, current *access.Claims) ([]SessionInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	list := []SessionInfo{}
-	for _, key := range s.codec.subjectKeys(current.Subject) {
-		families, err := s.store.List(ctx, key, s.access.Now())
-		if err != nil {
-			return nil, s.unavailable(ctx, Event{Subject: current.Subject}, err)
-		}
-		for _, f := range families {
-			id := f.ID.String()
-			list = append(list, SessionInfo{
-				ID: id, Current: id == current.SessionID,
-				CreatedAt: f.CreatedAt.UTC(), LastUsedAt: f.RotatedAt.UTC(),
-				UserAgent: f.Device.UserAgent, IP: f.Device.IP,
-			})
-		}
-	}
-	slices.SortStableFunc(list, func(a, b SessionInfo) int { return b.CreatedAt.Compare(a.CreatedAt) })
-	return list, nil
 }

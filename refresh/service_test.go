@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -29,13 +28,13 @@ type recorder struct {
 	events []refresh.Event
 }
 
-func (r *recorder) Record(_ context.Context, e refresh.Event) {
+func (r *recorder) HandleEvent(_ context.Context, e refresh.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events = append(r.events, e)
 }
 
-func (r *recorder) count(k refresh.Kind) (n int) {
+func (r *recorder) count(k refresh.EventKind) (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range r.events {
@@ -91,7 +90,7 @@ func (f *faulty) Revoke(ctx context.Context, r family.RevokeRequest) (family.Rev
 
 // A kit is a service and what it stands on.
 type kit struct {
-	*refresh.Service
+	*refresh.Sessions
 	t      testing.TB
 	keys   access.Keys
 	ring   *access.KeyRing
@@ -113,7 +112,7 @@ func newKit(t testing.TB, change ...func(*refresh.Config)) *kit {
 	for _, f := range change {
 		f(&cfg)
 	}
-	if k.Service, err = refresh.New(cfg); err != nil {
+	if k.Sessions, err = refresh.New(cfg); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { k.Close() })
@@ -124,7 +123,7 @@ var laptop = refresh.Client{IP: netip.MustParseAddr("192.0.2.1"), UserAgent: "Fi
 
 func (k *kit) login(subject string) *refresh.Grant {
 	k.t.Helper()
-	g, err := k.Start(context.Background(), refresh.StartParams{Subject: subject, Remember: true, Client: laptop})
+	g, err := k.Start(context.Background(), refresh.Login{Subject: subject, Remember: true, Client: laptop})
 	if err != nil {
 		k.t.Fatal(err)
 	}
@@ -163,11 +162,10 @@ func TestNewRefusesBadConfigurations(t *testing.T) {
 		{"AbsoluteLifetime", func(c *refresh.Config) { c.AbsoluteLifetime = -1 }},
 		{"AbsoluteLifetime", func(c *refresh.Config) { c.AbsoluteLifetime = 401 * 24 * time.Hour }},
 		{"BrowserSessionLifetime", func(c *refresh.Config) { c.BrowserSessionLifetime = -1 }},
-		{"SettleTime", func(c *refresh.Config) { c.SettleTime = -1 }},
-		{"SettleTime", func(c *refresh.Config) { c.SettleTime = 6 * time.Minute }},
-		{"StrictSingleUse", func(c *refresh.Config) { c.StrictSingleUse, c.SettleTime = true, time.Second }},
+		{"SettleTime", func(c *refresh.Config) { c.Rotation.SettleTime = -1 }},
+		{"SettleTime", func(c *refresh.Config) { c.Rotation.SettleTime = 6 * time.Minute }},
+		{"StrictSingleUse", func(c *refresh.Config) { c.Rotation.StrictSingleUse, c.Rotation.SettleTime = true, time.Second }},
 		{"Timeout", func(c *refresh.Config) { c.Timeout = -1 }},
-		{"ClearSiteData", func(c *refresh.Config) { c.ClearSiteData = []string{"cache", `storage"`} }},
 		{"FeedStaleAfter", func(c *refresh.Config) { c.FeedStaleAfter = -1 }},
 		{"FeedStaleAfter", func(c *refresh.Config) { c.FeedStaleAfter = 2 * time.Second }},
 		{"MaxSessions", func(c *refresh.Config) { c.MaxSessions = -1 }},
@@ -175,7 +173,6 @@ func TestNewRefusesBadConfigurations(t *testing.T) {
 		{"Binding", func(c *refresh.Config) { c.Binding = refresh.Binding{Off: true, Enforced: family.IP} }},
 		{"Binding", func(c *refresh.Config) { c.Binding = refresh.Binding{Enforced: 1 << 7} }},
 		{"Binding", func(c *refresh.Config) { c.Binding = refresh.Binding{IPv4Bits: 33} }},
-		{"TrustedProxies", func(c *refresh.Config) { c.TrustedProxies = []netip.Prefix{{}} }},
 		{"key ring", func(c *refresh.Config) {
 			keys := newKeys(t)
 			keys.Secrets = nil
@@ -235,7 +232,7 @@ func TestLifeOfASession(t *testing.T) {
 		if err := k.Live(t.Context(), g.Claims); !errors.Is(err, refresh.ErrRevoked) {
 			t.Errorf("Live = %v", err)
 		}
-		for kind, n := range map[refresh.Kind]int{refresh.EventLogin: 1, refresh.EventRefresh: 5, refresh.EventReplayed: 5, refresh.EventReuse: 1, refresh.EventRefused: 1} {
+		for kind, n := range map[refresh.EventKind]int{refresh.EventLogin: 1, refresh.EventRefresh: 5, refresh.EventReplayed: 5, refresh.EventReuse: 1, refresh.EventRefused: 1} {
 			if got := k.rec.count(kind); got != n {
 				t.Errorf("%d events %s, want %d", got, kind, n)
 			}
@@ -306,7 +303,7 @@ func (u *unsettled) Settle(ctx context.Context, s family.Subject, id family.ID, 
 }
 
 func TestStrictSingleUse(t *testing.T) {
-	k := newKit(t, func(c *refresh.Config) { c.StrictSingleUse = true })
+	k := newKit(t, func(c *refresh.Config) { c.Rotation.StrictSingleUse = true })
 	g := k.login("alice")
 	k.renew(g)
 	k.refused(g, refresh.ErrReused)
@@ -318,14 +315,19 @@ func TestLifetimes(t *testing.T) {
 			c.IdleTimeout, c.AbsoluteLifetime, c.BrowserSessionLifetime = time.Hour, 3*time.Hour, 30*time.Minute
 		})
 		idle := k.login("alice")
-		browser, err := k.Start(t.Context(), refresh.StartParams{Subject: "alice", Client: laptop})
+		browser, err := k.Start(t.Context(), refresh.Login{Subject: "alice", Client: laptop})
 		if err != nil || browser.Remember || !browser.RefreshExpiresAt.Equal(browser.IssuedAt.Add(30*time.Minute)) {
 			t.Fatalf("a browser session: %+v, %v", browser, err)
 		}
 		g := k.login("alice")
 		end := g.IssuedAt.Add(3 * time.Hour)
 		time.Sleep(31 * time.Minute)
-		k.refused(browser, refresh.ErrGone)
+		back := laptop
+		back.BrowserKey = browser.BrowserKey
+		if _, err := k.Refresh(t.Context(), browser.RefreshToken, back); !errors.Is(err, refresh.ErrGone) {
+			t.Errorf("a browser session of yesterday: %v", err)
+		}
+		k.refused(browser, refresh.ErrBrowserClosed)
 		for time.Until(end) > 0 {
 			g = k.renew(g)
 			if g.Claims.ExpiresAt.After(end) || g.RefreshExpiresAt.After(end) {
@@ -415,7 +417,7 @@ func TestTheStoreIsAway(t *testing.T) {
 		g := k.login("alice")
 		k.store.fail.Store(true)
 		for name, call := range map[string]func() error{
-			"Start":     func() error { _, err := k.Start(t.Context(), refresh.StartParams{Subject: "bob"}); return err },
+			"Start":     func() error { _, err := k.Start(t.Context(), refresh.Login{Subject: "bob"}); return err },
 			"Refresh":   func() error { _, err := k.Refresh(t.Context(), g.RefreshToken, laptop); return err },
 			"Revoke":    func() error { return k.Revoke(t.Context(), "alice", g.Claims.SessionID, family.ReasonUser) },
 			"RevokeAll": func() error { return k.RevokeAll(t.Context(), "alice", family.ReasonUser) },
@@ -444,25 +446,25 @@ func TestClaimsHook(t *testing.T) {
 		var mode atomic.Value
 		mode.Store("user")
 		k := newKit(t, func(c *refresh.Config) {
-			c.Claims = func(ctx context.Context, subject string) (refresh.Authority, error) {
+			c.Claims = func(ctx context.Context, subject string) (refresh.SubjectClaims, error) {
 				switch m := mode.Load().(string); m {
 				case "fail":
-					return refresh.Authority{}, errors.New("database gone")
+					return refresh.SubjectClaims{}, errors.New("database gone")
 				case "panic":
 					panic("nil map")
 				case "hang":
 					<-ctx.Done()
-					return refresh.Authority{}, ctx.Err()
+					return refresh.SubjectClaims{}, ctx.Err()
 				case "ignore the context":
 					time.Sleep(time.Hour)
 				case "deny":
-					return refresh.Authority{}, fmt.Errorf("account closed: %w", refresh.ErrDenied)
+					return refresh.SubjectClaims{}, fmt.Errorf("account closed: %w", refresh.ErrDenied)
 				case "marshal":
-					return refresh.Authority{Custom: bomb{}}, nil
+					return refresh.SubjectClaims{Custom: bomb{}}, nil
 				default:
-					return refresh.Authority{Roles: []string{m}, Scopes: []string{"read"}, Custom: map[string]string{"tenant": "acme"}}, nil
+					return refresh.SubjectClaims{Roles: []string{m}, Scopes: []string{"read"}, Custom: map[string]string{"tenant": "acme"}}, nil
 				}
-				return refresh.Authority{}, nil
+				return refresh.SubjectClaims{}, nil
 			}
 		})
 		g := k.login("alice")
@@ -531,15 +533,16 @@ func TestFingerprintBinding(t *testing.T) {
 		{"another address in the network", refresh.BindStrict(), other(func(c *refresh.Client) { c.IP = netip.MustParseAddr("192.0.2.200") }), true},
 		{"the same address, mapped into IPv6", refresh.BindStrict(), other(func(c *refresh.Client) { c.IP = netip.MustParseAddr("::ffff:192.0.2.1") }), true},
 		{"another network, strict", refresh.BindStrict(), other(func(c *refresh.Client) { c.IP = netip.MustParseAddr("192.0.3.1") }), false},
-		{"another network, default", refresh.BindDefault(), other(func(c *refresh.Client) { c.IP = netip.MustParseAddr("192.0.3.1") }), true},
+		{"another network, default", refresh.Binding{}, other(func(c *refresh.Client) { c.IP = netip.MustParseAddr("192.0.3.1") }), true},
 		{"no address, strict", refresh.BindStrict(), other(func(c *refresh.Client) { c.IP = netip.Addr{} }), false},
-		{"an update", refresh.BindDefault(), other(func(c *refresh.Client) { c.UserAgent = "Firefox/2.0" }), true},
-		{"another program", refresh.BindDefault(), other(func(c *refresh.Client) { c.UserAgent = "curl/8" }), false},
-		{"no program", refresh.BindDefault(), other(func(c *refresh.Client) { c.UserAgent = "" }), false},
-		{"another device", refresh.BindDefault(), other(func(c *refresh.Client) { c.DeviceID = "phone" }), false},
-		{"no device", refresh.BindDefault(), other(func(c *refresh.Client) { c.DeviceID = "" }), false},
+		{"an update", refresh.Binding{}, other(func(c *refresh.Client) { c.UserAgent = "Firefox/2.0" }), true},
+		{"another program, strict", refresh.BindStrict(), other(func(c *refresh.Client) { c.UserAgent = "curl/8" }), false},
+		{"the desktop version of a page", refresh.Binding{}, other(func(c *refresh.Client) { c.UserAgent = "curl/8" }), true},
+		{"no program, strict", refresh.BindStrict(), other(func(c *refresh.Client) { c.UserAgent = "" }), false},
+		{"another device", refresh.Binding{}, other(func(c *refresh.Client) { c.DeviceID = "phone" }), false},
+		{"no device", refresh.Binding{}, other(func(c *refresh.Client) { c.DeviceID = "" }), false},
 		{"the zero binding is the default", refresh.Binding{}, other(func(c *refresh.Client) { c.DeviceID = "phone" }), false},
-		{"off", refresh.BindOff(), refresh.Client{}, true},
+		{"off", refresh.Binding{Off: true}, refresh.Client{}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			k := newKit(t, func(c *refresh.Config) { c.Binding = tt.binding })
@@ -553,8 +556,34 @@ func TestFingerprintBinding(t *testing.T) {
 			}
 		})
 	}
+	t.Run("without a device the program counts", func(t *testing.T) {
+		k := newKit(t)
+		old := refresh.Client{UserAgent: "BankApp/4.2"}
+		g, err := k.Start(t.Context(), refresh.Login{Subject: "alice", Remember: true, Client: old})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.Refresh(t.Context(), g.RefreshToken, refresh.Client{UserAgent: "curl/8"}); !errors.Is(err, refresh.ErrFingerprint) {
+			t.Errorf("another program: %v", err)
+		}
+		if _, err := k.Refresh(t.Context(), g.RefreshToken, refresh.Client{UserAgent: "BankApp/5.0"}); err != nil {
+			t.Errorf("an update: %v", err)
+		}
+	})
+	t.Run("a login that cannot be bound", func(t *testing.T) {
+		k := newKit(t, func(c *refresh.Config) { c.Binding = refresh.BindStrict() })
+		var facts *refresh.RefusedError
+		_, err := k.Start(t.Context(), refresh.Login{Subject: "alice", Client: refresh.Client{UserAgent: "a", DeviceID: "d"}})
+		if !errors.Is(err, refresh.ErrUnbound) || !errors.As(err, &facts) || facts.Differs != family.IP {
+			t.Errorf("no address: %v", err)
+		}
+		k = newKit(t)
+		if _, err := k.Start(t.Context(), refresh.Login{Subject: "alice"}); err != nil || k.rec.count(refresh.EventUnbound) != 1 {
+			t.Errorf("nothing at all, by default: %v, %d events", err, k.rec.count(refresh.EventUnbound))
+		}
+	})
 	t.Run("a mismatch revokes where policy says so", func(t *testing.T) {
-		b := refresh.BindDefault()
+		b := refresh.Binding{}
 		b.Revoke = true
 		k := newKit(t, func(c *refresh.Config) { c.Binding = b })
 		g := k.login("alice")
@@ -583,7 +612,7 @@ func TestLimit(t *testing.T) {
 
 		strict := newKit(t, func(c *refresh.Config) { c.MaxSessions, c.RefuseAtLimit = 1, true })
 		g := strict.login("alice")
-		if _, err := strict.Start(t.Context(), refresh.StartParams{Subject: "alice"}); !errors.Is(err, refresh.ErrLimit) {
+		if _, err := strict.Start(t.Context(), refresh.Login{Subject: "alice"}); !errors.Is(err, refresh.ErrLimit) {
 			t.Errorf("beyond the limit: %v", err)
 		}
 		strict.renew(g)
@@ -627,7 +656,7 @@ func TestRootSecretsAreReplacedAtRunTime(t *testing.T) {
 
 func TestAuthenticationContext(t *testing.T) {
 	k := newKit(t)
-	g, err := k.Start(t.Context(), refresh.StartParams{Subject: "alice", Client: laptop, ACR: "gold", AMR: []string{"pwd", "otp"}})
+	g, err := k.Start(t.Context(), refresh.Login{Subject: "alice", Remember: true, Client: laptop, ACR: "gold", AMR: []string{"pwd", "otp"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -635,7 +664,7 @@ func TestAuthenticationContext(t *testing.T) {
 		t.Errorf("after a refresh: %q %q", g.Claims.ACR, g.Claims.AMR)
 	}
 	for _, acr := range []string{strings.Repeat("x", 61), "a\x00b", "a\nb"} {
-		if _, err := k.Start(t.Context(), refresh.StartParams{Subject: "alice", ACR: acr}); err == nil {
+		if _, err := k.Start(t.Context(), refresh.Login{Subject: "alice", ACR: acr}); err == nil {
 			t.Errorf("ACR %q is accepted", acr)
 		}
 	}
@@ -683,7 +712,7 @@ func TestRevoking(t *testing.T) {
 		if err := k.RevokeAll(t.Context(), subject, family.ReasonUser); !errors.Is(err, refresh.ErrSubject) {
 			t.Errorf("subject %q: %v", subject, err)
 		}
-		if _, err := k.Start(t.Context(), refresh.StartParams{Subject: subject}); !errors.Is(err, refresh.ErrSubject) {
+		if _, err := k.Start(t.Context(), refresh.Login{Subject: subject}); !errors.Is(err, refresh.ErrSubject) {
 			t.Errorf("subject %q: %v", subject, err)
 		}
 	}
@@ -693,9 +722,9 @@ func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKit(t, func(c *refresh.Config) { c.AbsoluteLifetime = time.Hour })
 		g := k.login("alice")
-		revoked, stop := k.Watch(t.Context(), g.Claims)
+		revoked, stop := k.WatchSession(t.Context(), g.Claims)
 		defer stop()
-		mine, stopMine := k.Watch(t.Context(), g.Claims)
+		mine, stopMine := k.WatchSession(t.Context(), g.Claims)
 		stopMine()
 		if !errors.Is(context.Cause(mine), context.Canceled) {
 			t.Errorf("cause %v", context.Cause(mine))
@@ -707,12 +736,12 @@ func TestWatch(t *testing.T) {
 		if !errors.Is(context.Cause(revoked), refresh.ErrRevoked) {
 			t.Errorf("cause %v", context.Cause(revoked))
 		}
-		late, stop := k.Watch(t.Context(), g.Claims)
+		late, stop := k.WatchSession(t.Context(), g.Claims)
 		defer stop()
 		if !errors.Is(context.Cause(late), refresh.ErrRevoked) {
 			t.Errorf("cause %v", context.Cause(late))
 		}
-		ended, stop := k.Watch(t.Context(), k.login("bob").Claims)
+		ended, stop := k.WatchSession(t.Context(), k.login("bob").Claims)
 		defer stop()
 		time.Sleep(61 * time.Minute)
 		if !errors.Is(context.Cause(ended), refresh.ErrGone) {
@@ -724,7 +753,7 @@ func TestWatch(t *testing.T) {
 func TestStoreThatLostWrites(t *testing.T) {
 	for _, refuse := range []bool{false, true} {
 		store := &amnesiac{Store: newMemoryStore(t)}
-		k := newKit(t, func(c *refresh.Config) { c.Store, c.RefuseStoreBehind = store, refuse })
+		k := newKit(t, func(c *refresh.Config) { c.Store, c.Rotation.RefuseStoreBehind = store, refuse })
 		g := k.login("alice")
 		store.forget = true
 		g = k.renew(g)
@@ -796,62 +825,22 @@ func TestNoSecretInEventsErrorsAndLogs(t *testing.T) {
 	}
 }
 
-func TestCookieKeysFollowTheRing(t *testing.T) {
-	keys := newKeys(t)
-	ring := newRing(t, keys)
-	source := refresh.CookieKeys(ring)
-	before := source()
-	if len(before) != 1 || len(before[0]) != 32 || &before[0] != &source()[0] {
-		t.Errorf("keys %d", len(before))
-	}
-	keys.Secrets = append([][]byte{newKeys(t).Secrets[0]}, keys.Secrets...)
-	if err := ring.Replace(keys); err != nil {
-		t.Fatal(err)
-	}
-	if after := source(); len(after) != 2 || !bytes.Equal(after[1], before[0]) {
-		t.Error("the ring was replaced, the keys were not")
-	}
-}
-
 // TestEveryConfigFieldHasATest keeps options honest: whoever adds a field
 // names it here, beside the test that sees it act.
 func TestEveryConfigFieldHasATest(t *testing.T) {
 	seen := map[string]string{
-		"Access": "everywhere", "Store": "everywhere", "Cookies": "examples/webapp", "IdleTimeout": "TestLifetimes",
-		"AbsoluteLifetime": "TestLifetimes", "BrowserSessionLifetime": "TestLifetimes", "SettleTime": "examples/webapp",
-		"StrictSingleUse": "TestStrictSingleUse", "RefuseStoreBehind": "TestStoreThatLostWrites", "MaxSessions": "TestLimit",
-		"RefuseAtLimit": "TestLimit", "ClearSiteData": "TestClearSiteData", "Binding": "TestFingerprintBinding", "TrustedProxies": "TestClientIP",
-		"CrossOrigin": "TestTrustedOrigin", "Claims": "TestClaimsHook", "Events": "TestNoSecretInEventsErrorsAndLogs",
-		"Timeout": "TestTheStoreIsAway", "FeedStaleAfter": "TestFeedGoesStale",
+		"Access": "everywhere", "Store": "everywhere", "IdleTimeout": "TestLifetimes",
+		"AbsoluteLifetime": "TestLifetimes", "BrowserSessionLifetime": "TestLifetimes", "Rotation": "TestStrictSingleUse",
+		"MaxSessions":   "TestLimit",
+		"RefuseAtLimit": "TestLimit", "Binding": "TestFingerprintBinding",
+		"Claims": "TestClaimsHook", "Events": "TestNoSecretInEventsErrorsAndLogs",
+		"Timeout": "TestTheStoreIsAway", "FeedStaleAfter": "TestFeedGoesStale", "AskStoreWhenFeedStale": "TestFeedGoesStale",
 	}
 	typ := reflect.TypeFor[refresh.Config]()
 	for i := range typ.NumField() {
 		if seen[typ.Field(i).Name] == "" {
 			t.Errorf("nothing shows that Config.%s acts", typ.Field(i).Name)
 		}
-	}
-}
-
-func TestTrustedOrigin(t *testing.T) {
-	trust := http.NewCrossOriginProtection()
-	if err := trust.AddTrustedOrigin("https://other.example"); err != nil {
-		t.Fatal(err)
-	}
-	request := func(origin string) *http.Request {
-		r, _ := http.NewRequest("POST", "https://app.example/", nil)
-		r.Header.Set("Origin", origin)
-		return r
-	}
-	k := newKit(t)
-	if err := k.CheckOrigin(request("https://other.example")); !errors.Is(err, refresh.ErrCrossOrigin) || k.rec.count(refresh.EventCrossOrigin) != 1 {
-		t.Errorf("another origin: %v", err)
-	}
-	k = newKit(t, func(c *refresh.Config) { c.CrossOrigin = trust })
-	if err := k.CheckOrigin(request("https://other.example")); err != nil {
-		t.Errorf("a trusted origin: %v", err)
-	}
-	if err := k.CheckOrigin(request("http://other.example")); !errors.Is(err, refresh.ErrCrossOrigin) {
-		t.Errorf("the plain http twin of a trusted origin: %v", err)
 	}
 }
 

@@ -2,42 +2,68 @@ package refresh
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
-	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
-// A settler tells the store in the background which generations have settled:
-// off the request path, each once, and again if the store was away.
+// A settler tells the store in the background which generations have settled,
+// and which sessions are to end that could not end at once: off the request
+// path, each once, and again if the store was away. What fails waits by itself
+// and holds up nothing else: one shard of several may be down.
 type settler struct {
-	s    *Service
+	s    *Sessions
 	wake chan struct{}
 
-	mu      sync.Mutex
-	waiting map[family.ID]settled
+	mu     sync.Mutex
+	fresh  map[family.ID]report
+	failed map[family.ID]report
 }
 
-type settled struct {
-	subject    string
-	generation uint32
+// A report is what the store has to be told of one family.
+type report struct {
+	Held
+	end family.Reason // not empty: the session has to end
+	// unsure: the store may not have the session yet, and must not keep it.
+	unsure bool
+	tries  int
+	due    time.Time // of the next try
 }
 
-// maxSettling bounds what waits for an unreachable store. What does not fit
-// is reported again by the client's next access token; until then a
-// predecessor stays acceptable longer than it had to.
-const maxSettling = 100_000
+const (
+	// maxReports bounds what waits for an unreachable store. What does not
+	// fit is reported again by the client's next access token; until then a
+	// predecessor stays acceptable longer than it had to.
+	maxReports = 100_000
+	// parallelReports are under way at once, and parallelRetries of those
+	// that failed before.
+	parallelReports = 64
+	parallelRetries = 16
+	firstRetry      = time.Second
+	lastRetry       = 30 * time.Second
+)
 
-func newSettler(s *Service) *settler {
-	return &settler{s: s, wake: make(chan struct{}, 1), waiting: make(map[family.ID]settled)}
+func newSettler(s *Sessions) *settler {
+	return &settler{s: s, wake: make(chan struct{}, 1), fresh: make(map[family.ID]report), failed: make(map[family.ID]report)}
 }
 
-// add queues a generation; a newer one of the same family replaces it.
-func (q *settler) add(id family.ID, v settled) {
+func (q *settler) settle(h Held) { q.add(report{Held: h}) }
+
+// end ends a session, now or as soon as the store answers.
+func (q *settler) end(h Held, why family.Reason) { q.add(report{Held: h, end: why}) }
+
+// undo ends a session that the store may or may not have kept.
+func (q *settler) undo(h Held) { q.add(report{Held: h, end: family.ReasonLogout, unsure: true}) }
+
+// add queues a report. An end replaces whatever waits for the family, and a
+// newer generation an older one.
+func (q *settler) add(r report) {
 	q.mu.Lock()
-	if old, ok := q.waiting[id]; (ok && old.generation < v.generation) || (!ok && len(q.waiting) < maxSettling) {
-		q.waiting[id] = v
+	old, ok := q.fresh[r.family]
+	if ok && old.end == "" && (r.end != "" || old.generation < r.generation) || !ok && len(q.fresh) < maxReports {
+		q.fresh[r.family] = r
 	}
 	q.mu.Unlock()
 	select {
@@ -46,53 +72,99 @@ func (q *settler) add(id family.ID, v settled) {
 	}
 }
 
-func (q *settler) take() map[family.ID]settled {
+// takeFresh removes what nobody has tried yet.
+func (q *settler) takeFresh() map[family.ID]report {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	batch := q.waiting
-	q.waiting = make(map[family.ID]settled)
+	batch := q.fresh
+	q.fresh = make(map[family.ID]report)
 	return batch
 }
 
+// takeFailed removes some of what is due again.
+func (q *settler) takeFailed(now time.Time) (due []report) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for id, r := range q.failed {
+		if !r.due.After(now) {
+			delete(q.failed, id)
+			if due = append(due, r); len(due) == parallelRetries {
+				break
+			}
+		}
+	}
+	return due
+}
+
 func (q *settler) run(ctx context.Context) {
+	var deliveries sync.WaitGroup
+	defer deliveries.Wait()
+	places := make(chan struct{}, parallelReports)
+	retry := time.NewTicker(firstRetry)
+	defer retry.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-q.wake:
-		}
-		failed := false
-		for id, v := range q.take() {
-			if failed || ctx.Err() != nil || !q.settle(ctx, id, v) {
-				failed = true
-				q.add(id, v)
+			for _, r := range q.takeFresh() {
+				select {
+				case places <- struct{}{}:
+				case <-ctx.Done():
+					return
+				}
+				deliveries.Go(func() {
+					defer func() { <-places }()
+					q.deliver(ctx, r)
+				})
 			}
-		}
-		if failed && !sleep(ctx, settleRetry) {
-			return
+		case <-retry.C:
+			for _, r := range q.takeFailed(time.Now()) {
+				deliveries.Go(func() { q.deliver(ctx, r) })
+			}
 		}
 	}
 }
 
-// settleRetry is the pause after a failure of the store.
-const settleRetry = time.Second
+// deliver makes one report, or keeps it for later.
+func (q *settler) deliver(ctx context.Context, r report) {
+	if q.tell(ctx, r) == nil || ctx.Err() != nil {
+		return
+	}
+	r.due = time.Now().Add(min(firstRetry<<min(r.tries, 5), lastRetry))
+	r.tries++
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.failed) < maxReports {
+		q.failed[r.family] = r
+	}
+}
 
-func (q *settler) settle(ctx context.Context, id family.ID, v settled) bool {
-	subject, ok := q.s.codec.subjectKey(v.subject, id)
+func (q *settler) tell(ctx context.Context, r report) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = q.s.unavailable(ctx, Event{Subject: r.subject, SessionID: r.family.String()}, errors.New("the store panicked"))
+		}
+	}()
+	subject, ok := q.s.codec.subjectKey(r.subject, r.family)
 	if !ok {
-		return true // the family's root secret left the ring, and the family with it
+		return nil // the family's root secret left the ring, and the family with it
+	}
+	if r.end != "" {
+		_, err := q.s.revoke(ctx, r.subject, family.RevokeRequest{Subject: subject, Family: r.family, Proven: r.unsure, Reason: r.end})
+		return err
 	}
 	opCtx, cancel := context.WithTimeout(ctx, q.s.timeout)
 	defer cancel()
-	e := Event{Kind: EventSettled, Subject: v.subject, SessionID: id.String(), Generation: v.generation}
-	if err := q.s.store.Settle(opCtx, subject, id, v.generation); err != nil {
+	e := Event{Kind: EventSettled, Subject: r.subject, SessionID: r.family.String(), Generation: r.generation}
+	if err := q.s.store.Settle(opCtx, subject, r.family, r.generation); err != nil {
 		if ctx.Err() == nil {
 			q.s.unavailable(ctx, e, err)
 		}
-		return false
+		return err
 	}
 	q.s.record(ctx, e)
-	return true
+	return nil
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {
@@ -104,85 +176,4 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-t.C:
 		return true
 	}
-}
-
-// Verify checks an access token for a request: signature and claims (package
-// access names the errors), and ErrRevoked when this instance knows that the
-// session was revoked. It asks no store.
-//
-// Seeing a token that is itself at least the settle time old proves that its
-// client keeps the generation it came with: a client that had lost the
-// response could not show it, and one that crashed would have come back with
-// older cookies. Counting from the token's own issue, not from the rotation,
-// matters: a replay hands out a fresh token, and the proof starts anew.
-func (s *Service) Verify(accessToken string) (*access.Claims, error) {
-	now := s.access.Now()
-	c, err := s.access.VerifyAt(accessToken, now)
-	if err != nil {
-		return nil, err
-	}
-	if s.revoked.has(c.SessionID) {
-		return nil, ErrRevoked
-	}
-	if now.Sub(c.IssuedAt) >= s.settle && !s.rules.SingleUse && c.Mark() {
-		if id, err := family.ParseID(c.SessionID); err == nil {
-			s.settler.add(id, settled{c.Subject, uint32(c.Generation)})
-		}
-	}
-	return c, nil
-}
-
-// Live asks the store whether the session is still alive. It returns
-// ErrRevoked, ErrGone or ErrUnavailable when it is not known to be.
-func (s *Service) Live(ctx context.Context, c *access.Claims) error {
-	f, err := s.find(ctx, c)
-	switch {
-	case err != nil:
-		return err
-	case f.Revoked != "":
-		return &RefusedError{Err: ErrRevoked, SessionID: c.SessionID, Subject: c.Subject, Reason: f.Revoked}
-	case f.ID.IsZero():
-		return &RefusedError{Err: ErrGone, SessionID: c.SessionID, Subject: c.Subject}
-	}
-	return nil
-}
-
-// find asks the store for the claims' family; the zero Family when there is
-// none.
-func (s *Service) find(ctx context.Context, c *access.Claims) (family.Record, error) {
-	id, err := family.ParseID(c.SessionID)
-	if err != nil {
-		return family.Record{}, access.ErrClaims
-	}
-	subject, ok := s.codec.subjectKey(c.Subject, id)
-	if !ok {
-		return family.Record{}, nil // its root secret left the ring, and the family with it
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	f, err := s.store.Find(ctx, subject, id, s.access.Now())
-	if err != nil {
-		return family.Record{}, s.unavailable(ctx, Event{Subject: c.Subject, SessionID: c.SessionID}, err)
-	}
-	return f, nil
-}
-
-// Watch returns a context for long work on behalf of a session, such as a
-// stream: it is cancelled when the session is revoked (its cause is then
-// ErrRevoked), when its absolute lifetime ends (ErrGone), and with ctx.
-// Access tokens that run out meanwhile do not matter. Call cancel when done.
-func (s *Service) Watch(ctx context.Context, c *access.Claims) (_ context.Context, cancel context.CancelFunc) {
-	watched, end := context.WithCancelCause(ctx)
-	stop := s.revoked.watch(c.SessionID, end)
-	var timer *time.Timer
-	if !c.SessionExpiresAt.IsZero() {
-		timer = time.AfterFunc(c.SessionExpiresAt.Sub(s.access.Now()), func() { end(ErrGone) })
-	}
-	context.AfterFunc(watched, func() {
-		stop()
-		if timer != nil {
-			timer.Stop()
-		}
-	})
-	return watched, func() { end(context.Canceled) }
 }

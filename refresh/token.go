@@ -20,6 +20,8 @@ import (
 // A refresh token is, in base64url without padding,
 //
 //	 1 byte   version, 1
+//	 1 byte   flags: 1 the login ends with its browser, 2 it came without a
+//	          device id, and is bound to the user agent instead
 //	16 bytes  family id; its first two bytes name the root secret
 //	 4 bytes  generation, big endian
 //	32 bytes  secret
@@ -36,6 +38,8 @@ import (
 // two instances, a retry, or a store that was rolled back cannot fork a
 // family, and the store holds nothing from which a token could be made.
 type token struct {
+	browser    bool
+	noDevice   bool
 	family     family.ID
 	generation uint32
 	secret     [32]byte
@@ -44,7 +48,9 @@ type token struct {
 
 const (
 	tokenVersion = 1
-	tokenHead    = 1 + 16 + 4 + 32
+	tokenHead    = 1 + 1 + 16 + 4 + 32
+	flagBrowser  = 1
+	flagNoDevice = 2
 	tokenMAC     = sha256.Size
 	maxSubject   = 255
 	// maxGeneration is far beyond what one rotation a second reaches in the
@@ -57,15 +63,18 @@ var maxTokenText = base64.RawURLEncoding.EncodedLen(tokenHead + maxSubject + tok
 
 func (t *token) hash() [32]byte { return sha256.Sum256(t.secret[:]) }
 
-// A codec makes and reads tokens of one issuer.
-type codec struct{ mac, chain, subject, fingerprint purpose }
+// A codec makes and reads the tokens of one service.
+type codec struct{ mac, chain, subject, fingerprint, browser purpose }
 
-func newCodec(ring *access.KeyRing, issuer string) *codec {
+// newCodec derives every key for the issuer and the audience: a family belongs
+// to one service, whatever else shares its key ring and its store.
+func newCodec(tokens *access.Tokens) *codec {
 	c := new(codec)
 	for name, p := range map[string]*purpose{
-		"refresh token mac": &c.mac, "refresh token chain": &c.chain, "subject key": &c.subject, "fingerprint": &c.fingerprint,
+		"refresh token mac": &c.mac, "refresh token chain": &c.chain, "subject key": &c.subject,
+		"fingerprint": &c.fingerprint, "browser key": &c.browser,
 	} {
-		p.ring, p.name = ring, "sessionkit v1 "+name+" "+issuer
+		p.ring, p.name = tokens.Keys(), "sessionkit v1 "+name+"\x00"+tokens.Issuer()+"\x00"+tokens.Audience()
 	}
 	return c
 }
@@ -146,7 +155,14 @@ func (c *codec) encode(t *token) (string, error) {
 		return "", ErrInvalidToken
 	}
 	b := make([]byte, 0, tokenHead+len(t.subject)+tokenMAC)
-	b = append(b, tokenVersion)
+	var flags byte
+	if t.browser {
+		flags |= flagBrowser
+	}
+	if t.noDevice {
+		flags |= flagNoDevice
+	}
+	b = append(b, tokenVersion, flags)
 	b = append(b, t.family[:]...)
 	b = binary.BigEndian.AppendUint32(b, t.generation)
 	b = append(b, t.secret[:]...)
@@ -163,11 +179,12 @@ func (c *codec) decode(text string) (token, error) {
 		return token{}, ErrInvalidToken // the decoder would skip line breaks
 	}
 	b, err := strictBase64.DecodeString(text)
-	if err != nil || len(b) <= tokenHead+tokenMAC || b[0] != tokenVersion {
+	if err != nil || len(b) <= tokenHead+tokenMAC || b[0] != tokenVersion || b[1]&^(flagBrowser|flagNoDevice) != 0 {
 		return token{}, ErrInvalidToken
 	}
 	var t token
-	copy(t.family[:], b[1:])
+	t.browser, t.noDevice = b[1]&flagBrowser != 0, b[1]&flagNoDevice != 0
+	copy(t.family[:], b[2:])
 	body, sum := b[:len(b)-tokenMAC], b[len(b)-tokenMAC:]
 	key := c.mac.key(t.family)
 	if key == nil {
@@ -176,8 +193,8 @@ func (c *codec) decode(text string) (token, error) {
 	if want := mac(key, body); !hmac.Equal(sum, want[:]) {
 		return token{}, ErrInvalidToken
 	}
-	t.generation = binary.BigEndian.Uint32(b[17:])
-	copy(t.secret[:], b[21:])
+	t.generation = binary.BigEndian.Uint32(b[18:])
+	copy(t.secret[:], b[22:])
 	t.subject = string(body[tokenHead:])
 	if t.generation > maxGeneration {
 		return token{}, ErrInvalidToken
@@ -217,6 +234,17 @@ func (c *codec) subjectKeys(subject string) []family.Subject {
 	return keys
 }
 
+// browserKey returns the constant that a browser shows beside the tokens of a
+// login that ends with it; empty when the family's root secret left the ring.
+func (c *codec) browserKey(id family.ID) string {
+	key := c.browser.key(id)
+	if key == nil {
+		return ""
+	}
+	sum := mac(key, id[:])
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
 func hashSubject(key *key, subject string) family.Subject {
 	sum := mac(key, subject)
 	return family.Subject(sum[:16])
@@ -232,3 +260,5 @@ func checkSubject(subject string) error {
 var strictBase64 = base64.RawURLEncoding.Strict()
 
 func equal(a, b [32]byte) bool { return subtle.ConstantTimeCompare(a[:], b[:]) == 1 }
+
+func equalText(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }

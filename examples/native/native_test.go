@@ -63,12 +63,12 @@ func newServer(t *testing.T) *server {
 			http.Error(w, "{}", http.StatusUnauthorized)
 			return
 		}
-		g, err := auth.Login(w, r, refresh.LoginParams{Subject: c.Username, Transport: refresh.Body})
+		g, err := auth.LoginNative(r, refresh.Login{Subject: c.Username})
 		if err != nil {
-			refresh.WriteError(w, err)
+			auth.WriteError(w, r, err)
 			return
 		}
-		g.WriteJSON(w)
+		auth.WriteTokens(w, g)
 	})
 	mux.Handle("GET /api/me", auth.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, _ := middleware.Session(r.Context())

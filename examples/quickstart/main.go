@@ -6,45 +6,32 @@ import (
 	"log"
 	"net/http"
 
+	"github.com/sessionkit/sessionkit"
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/refresh"
-	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 func main() {
-	keys, err := access.OpenKeys("keys.pem", access.EdDSA) // made at the first start
+	keys, err := access.OpenKeyRing("keys.pem", access.EdDSA)
 	check(err)
-	ring, err := access.NewKeyRing(keys)
+	kit, err := sessionkit.New(sessionkit.Config{Issuer: "http://localhost:8080", Keys: keys})
 	check(err)
-	tokens, err := access.New(access.Config{Issuer: "http://localhost:8080", Audience: "quickstart", Keys: ring})
-	check(err)
-	store, err := family.NewMemoryStore(family.MemoryConfig{}) // or redisstore.New
-	check(err)
-	sessions, err := refresh.New(refresh.Config{Access: tokens, Store: store})
-	check(err)
-	auth, err := middleware.New(middleware.Config{Sessions: sessions})
-	check(err)
-
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
-		user := r.FormValue("user")
-		if user != "alice" || r.FormValue("password") != "wonderland" { // your own check
+		if r.FormValue("user") != "alice" || r.FormValue("password") != "wonderland" { // your own check
 			http.Error(w, "wrong user or password", http.StatusUnauthorized)
-			return
-		}
-		if _, err := auth.Login(w, r, refresh.LoginParams{Subject: user}); err != nil {
-			refresh.WriteError(w, err)
+		} else if _, err := kit.Login(w, r, refresh.Login{Subject: "alice"}); err != nil {
+			kit.WriteError(w, r, err)
 		}
 	})
-	mux.Handle("/auth/", auth.Handler("/auth")) // refresh, logout, session list
-	mux.Handle("GET /hello", auth.RequireAuth(http.HandlerFunc(hello)))
+	mux.Handle("/auth/", kit.Handler("/auth")) // refresh, logout, list of sessions
+	mux.Handle("GET /hello", kit.RequireAuth(http.HandlerFunc(hello)))
 	log.Fatal(http.ListenAndServe("localhost:8080", mux))
 }
 
 func hello(w http.ResponseWriter, r *http.Request) {
-	session, _ := middleware.Session(r.Context())
-	fmt.Fprintf(w, "Hello, %s.\n", session.Subject)
+	fmt.Fprintf(w, "Hello, %s.\n", middleware.Subject(r.Context()))
 }
 
 func check(err error) {

@@ -17,7 +17,7 @@ import (
 type credentials struct {
 	username, password string
 	remember           bool
-	transport          refresh.Transport
+	native             bool
 	form               bool
 	returnTo           string
 }
@@ -48,7 +48,7 @@ func readCredentials(w http.ResponseWriter, r *http.Request) (c credentials, err
 	switch transport {
 	case "", "cookie":
 	case "body":
-		c.transport = refresh.Body
+		c.native = true
 	default:
 		return c, &badBody{http.StatusBadRequest, "The transport is cookie or body."}
 	}
@@ -65,16 +65,28 @@ func (a *app) login(w http.ResponseWriter, r *http.Request) {
 		answerBadBody(w, err)
 		return
 	}
+	if !c.native {
+		if err := a.CheckOrigin(r); err != nil {
+			a.WriteError(w, r, err)
+			return
+		}
+	}
 	if !a.users.check(c.username, c.password) {
 		a.loginFailed(w, r, c)
 		return
 	}
-	grant, err := a.auth.Login(w, r, refresh.LoginParams{Subject: c.username, Remember: c.remember, Transport: c.transport})
+	login := refresh.Login{Subject: c.username, Remember: c.remember}
+	var grant *refresh.Grant
+	if c.native {
+		grant, err = a.LoginNative(r, login)
+	} else {
+		grant, err = a.Login(w, r, login)
+	}
 	switch {
 	case err != nil:
-		refresh.WriteError(w, err)
-	case c.transport == refresh.Body:
-		grant.WriteJSON(w)
+		a.WriteError(w, r, err)
+	case c.native:
+		a.WriteTokens(w, grant)
 	case c.form:
 		http.Redirect(w, r, middleware.LocalPath(c.returnTo, "/"), http.StatusSeeOther)
 	default:
@@ -130,7 +142,7 @@ func (a *app) transfer(w http.ResponseWriter, r *http.Request) {
 // stream sends the time every second, until the session is revoked. Access
 // tokens that run out meanwhile do not end it.
 func (a *app) stream(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := a.auth.Watch(r)
+	ctx, cancel := a.WatchSession(r)
 	defer cancel()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -188,9 +200,9 @@ func (a *app) password(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	undo := a.users.setPassword(c.Subject, replacement)
-	if err := a.sessions.RevokeOthers(r.Context(), c, family.ReasonPassword); err != nil {
+	if err := a.Sessions.RevokeOthers(r.Context(), c, family.ReasonPassword); err != nil {
 		undo() // a new password that leaves the thief signed in is worth nothing
-		refresh.WriteError(w, err)
+		a.WriteError(w, r, err)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -204,8 +216,8 @@ func (a *app) setActive(active bool) http.HandlerFunc {
 			return
 		}
 		if !active {
-			if err := a.sessions.RevokeAll(r.Context(), name, family.ReasonDeactivate); err != nil {
-				refresh.WriteError(w, err)
+			if err := a.Sessions.RevokeAll(r.Context(), name, family.ReasonDeactivate); err != nil {
+				a.WriteError(w, r, err)
 				return
 			}
 		}
@@ -214,8 +226,8 @@ func (a *app) setActive(active bool) http.HandlerFunc {
 }
 
 func (a *app) health(w http.ResponseWriter, r *http.Request) {
-	if err := a.sessions.Ping(r.Context()); err != nil {
-		refresh.WriteError(w, err)
+	if err := a.Sessions.Ping(r.Context()); err != nil {
+		a.WriteError(w, r, err)
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})

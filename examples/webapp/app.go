@@ -11,19 +11,17 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/sessionkit/sessionkit/access"
+	"github.com/sessionkit/sessionkit"
 	"github.com/sessionkit/sessionkit/middleware"
-	"github.com/sessionkit/sessionkit/refresh"
 )
 
 // app is the demo: its own accounts, and the kit.
 type app struct {
+	*sessionkit.Kit
 	users    *users
-	keys     *access.KeyRing
-	sessions *refresh.Service
-	auth     *middleware.Auth
 	live     *broadcast
 	stolen   stolen
+	lifetime time.Duration // of access tokens
 }
 
 // routes shows what an app does to use the kit: wrap handlers, mount the
@@ -37,33 +35,33 @@ func (a *app) routes() http.Handler {
 		}
 		mux.Handle(pattern, guarded)
 	}
-	admin := a.auth.RequireRole("admin")
-	recent := a.auth.RequireStepUp(middleware.StepUp{MaxAge: 5 * time.Minute})
+	admin := a.RequireRole("admin")
+	recent := a.RequireStepUp(middleware.StepUp{MaxAge: 5 * time.Minute})
 
-	handle("GET /{$}", a.home, a.auth.OptionalAuth)
+	handle("GET /{$}", a.home, a.OptionalAuth)
 	handle("GET /assets/", assets)
 	handle("GET /sessionkit.js", module)
 	handle("GET /login", a.loginPage)
-	handle("POST /login", a.login, a.auth.SameOrigin)
+	handle("POST /login", a.login)
 	handle("POST /logout", a.logoutPage)
-	handle("GET /account", a.account, a.auth.RequireAuth)
+	handle("GET /account", a.account, a.RequireAuth)
 
-	handle("GET /api/me", a.me, a.auth.RequireAuth)
-	handle("GET /api/public", a.public, a.auth.OptionalAuth)
+	handle("GET /api/me", a.me, a.RequireAuth)
+	handle("GET /api/public", a.public, a.OptionalAuth)
 	handle("GET /api/admin", a.admin, admin)
 	handle("POST /api/transfer", a.transfer, recent)
-	handle("GET /api/stream", a.stream, a.auth.RequireAuth)
-	handle("POST /api/password", a.password, a.auth.RequireAuth)
+	handle("GET /api/stream", a.stream, a.RequireAuth)
+	handle("POST /api/password", a.password, a.RequireAuth)
 	handle("POST /admin/users/{name}/deactivate", a.setActive(false), admin)
 	handle("POST /admin/users/{name}/activate", a.setActive(true), admin)
 
-	mux.Handle("/auth/", a.auth.Handler("/auth"))
-	mux.Handle("/.well-known/jwks.json", a.keys.JWKS())
+	mux.Handle("/auth/", a.Handler("/auth"))
+	mux.Handle("/.well-known/jwks.json", a.Keys.JWKS())
 	handle("GET /healthz", a.health)
 
-	handle("GET /demo/events", a.events, a.auth.RequireAuth)
-	handle("POST /demo/steal", a.steal, a.auth.RequireAuth)
-	handle("POST /demo/replay", a.replay, a.auth.RequireAuth)
+	handle("GET /demo/events", a.events, a.RequireAuth)
+	handle("POST /demo/steal", a.steal, a.RequireAuth)
+	handle("POST /demo/replay", a.replay, a.RequireAuth)
 	return withErrors(mux)
 }
 

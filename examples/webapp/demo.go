@@ -8,20 +8,19 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sessionkit/sessionkit/cookie"
 	"github.com/sessionkit/sessionkit/refresh"
 )
 
-// recorders pass each event to several recorders.
-type recorders []refresh.Recorder
+// handlers pass each event to several handlers.
+type handlers []refresh.EventHandler
 
-func (rs recorders) Record(ctx context.Context, e refresh.Event) {
-	for _, r := range rs {
-		r.Record(ctx, e)
+func (hs handlers) HandleEvent(ctx context.Context, e refresh.Event) {
+	for _, h := range hs {
+		h.HandleEvent(ctx, e)
 	}
 }
 
-// broadcast is a refresh.Recorder for pages that show events as they happen.
+// broadcast is a refresh.EventHandler for pages that show events as they happen.
 // A page that is too slow misses some.
 type broadcast struct {
 	mu        sync.Mutex
@@ -30,7 +29,7 @@ type broadcast struct {
 
 func newBroadcast() *broadcast { return &broadcast{listeners: make(map[chan refresh.Event]struct{})} }
 
-func (b *broadcast) Record(_ context.Context, e refresh.Event) {
+func (b *broadcast) HandleEvent(_ context.Context, e refresh.Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for l := range b.listeners {
@@ -107,8 +106,13 @@ const (
 
 // steal copies the refresh token out of the caller's own request.
 func (a *app) steal(w http.ResponseWriter, r *http.Request) {
-	token, err := a.sessions.Cookies().Read(r, cookie.Refresh)
-	if err != nil {
+	var copied *http.Cookie
+	for _, c := range r.Cookies() {
+		if c.Name == "__Host-refresh" || c.Name == "refresh" {
+			copied = c
+		}
+	}
+	if copied == nil {
 		writeError(w, http.StatusBadRequest, "invalid_request", "There is no refresh cookie to steal.")
 		return
 	}
@@ -123,7 +127,7 @@ func (a *app) steal(w http.ResponseWriter, r *http.Request) {
 	if s.tokens == nil {
 		s.tokens = make(map[string]loot)
 	}
-	s.tokens[session(r).SessionID] = loot{token, a.sessions.ClientFrom(r, refresh.Cookie), time.Now()}
+	s.tokens[session(r).SessionID] = loot{copied.Value, a.BrowserClient(r), time.Now()}
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -137,7 +141,7 @@ func (a *app) replay(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusNotFound, "not_found", "Nothing was stolen from that session.")
 		return
 	}
-	_, err := a.sessions.Refresh(r.Context(), l.token, l.client)
+	_, err := a.Sessions.Refresh(r.Context(), l.token, l.client)
 	outcome := "accepted"
 	switch {
 	case errors.Is(err, refresh.ErrReused):
@@ -145,7 +149,7 @@ func (a *app) replay(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, refresh.ErrRefused):
 		outcome = "refused"
 	case err != nil:
-		refresh.WriteError(w, err)
+		a.WriteError(w, r, err)
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]string{"outcome": outcome})

@@ -25,6 +25,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/sessionkit/sessionkit"
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/cookie"
 	"github.com/sessionkit/sessionkit/middleware"
@@ -58,7 +59,7 @@ func parseFlags(args []string, stderr io.Writer) (s settings, err error) {
 	f.DurationVar(&s.idle, "idle", 336*time.Hour, "idle timeout of sessions")
 	f.DurationVar(&s.absolute, "absolute", 720*time.Hour, "absolute lifetime of sessions")
 	f.DurationVar(&s.settle, "settle", 0, "settle time; 0 is 60s or half of -access-ttl, whichever is less")
-	f.IntVar(&s.maxSessions, "max-sessions", 0, "sessions per user, beyond which the oldest goes; 0 is no limit")
+	f.IntVar(&s.maxSessions, "max-sessions", 0, "sessions per user, beyond which the oldest goes; 0 is the kit's default of 100")
 	f.StringVar(&s.bind, "bind", "default", "fingerprint: default, strict or off")
 	f.StringVar(&s.proxies, "trusted-proxies", "", "comma-separated networks whose X-Forwarded-For counts")
 	f.BoolVar(&s.insecure, "insecure-cookies", false, "cookies without Secure and prefix, for plain http with clients other than browsers on localhost")
@@ -107,7 +108,7 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer app.sessions.Close()
+	defer app.Close()
 
 	listener, err := net.Listen("tcp", s.addr)
 	if err != nil {
@@ -220,38 +221,39 @@ func newApp(s settings, store family.Store, log *slog.Logger) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := access.New(access.Config{Issuer: "https://webapp.example", Audience: "webapp", Keys: keys, Lifetime: s.accessTTL})
-	if err != nil {
-		return nil, err
-	}
-	jar, err := cookie.New(cookie.Config{InsecureHTTP: s.insecure, Keys: refresh.CookieKeys(keys)})
-	if err != nil {
-		return nil, err
-	}
-	binding, ok := map[string]refresh.Binding{"default": refresh.BindDefault(), "strict": refresh.BindStrict(), "off": refresh.BindOff()}[s.bind]
+	binding, ok := map[string]refresh.Binding{"default": {}, "strict": refresh.BindStrict(), "off": {Off: true}}[s.bind]
 	if !ok {
 		return nil, fmt.Errorf("-bind: %q is none of default, strict and off", s.bind)
 	}
-	proxies, err := parseNetworks(s.proxies)
+	proxies, sockets, err := parseNetworks(s.proxies)
 	if err != nil {
 		return nil, err
 	}
-	for name, d := range map[string]time.Duration{"-idle": s.idle, "-absolute": s.absolute} {
+	for name, d := range map[string]time.Duration{"-access-ttl": s.accessTTL, "-idle": s.idle, "-absolute": s.absolute} {
 		if d < time.Second {
-			return nil, fmt.Errorf("%s: %v is less than a second", name, d)
+			return nil, fmt.Errorf("%s: %v is less than a second: use a longer time", name, d)
 		}
 	}
-	a := &app{users: newUsers(), keys: keys, live: newBroadcast()}
-	a.sessions, err = refresh.New(refresh.Config{
-		Access: tokens, Store: store, Cookies: jar,
-		IdleTimeout: s.idle, AbsoluteLifetime: s.absolute, SettleTime: s.settle,
-		MaxSessions: s.maxSessions, Binding: binding, TrustedProxies: proxies,
-		Claims: a.users.claims, Events: recorders{refresh.LogEvents(log), a.live},
-	})
-	if err != nil {
-		return nil, err
+	switch {
+	case s.idle <= s.accessTTL:
+		return nil, fmt.Errorf("-idle: %v is not longer than -access-ttl %v, within which the use of a session is not noticed: use a longer -idle or a shorter -access-ttl", s.idle, s.accessTTL)
+	case s.settle < 0 || s.settle > s.accessTTL/2:
+		return nil, fmt.Errorf("-settle: %v is negative or longer than half of -access-ttl: use at most %v, or 0 for the default", s.settle, s.accessTTL/2)
+	case s.maxSessions < 0:
+		return nil, fmt.Errorf("-max-sessions: %d is negative: use 0 for the default of 100", s.maxSessions)
 	}
-	a.auth, err = middleware.New(middleware.Config{Sessions: a.sessions, LoginPath: "/login"})
+	a := &app{users: newUsers(), live: newBroadcast(), lifetime: s.accessTTL}
+	a.Kit, err = sessionkit.New(sessionkit.Config{
+		Issuer: "https://webapp.example", Audience: "webapp", Keys: keys, Store: store, LoginPath: "/login",
+		Claims: a.users.claims, Events: handlers{refresh.LogEvents(log), a.live}, Logger: log,
+		Tokens: access.Config{Lifetime: s.accessTTL},
+		Sessions: refresh.Config{
+			IdleTimeout: s.idle, AbsoluteLifetime: s.absolute, Rotation: refresh.Rotation{SettleTime: s.settle},
+			MaxSessions: s.maxSessions, Binding: binding,
+		},
+		HTTP:    middleware.Config{TrustedProxies: proxies, TrustUnixSockets: sockets},
+		Cookies: cookie.Config{InsecureHTTP: s.insecure},
+	})
 	return a, err
 }
 
@@ -275,17 +277,20 @@ func openKeys(s settings, log *slog.Logger) (*access.KeyRing, error) {
 	return access.NewKeyRing(keys)
 }
 
-func parseNetworks(list string) ([]netip.Prefix, error) {
-	var networks []netip.Prefix
+func parseNetworks(list string) (networks []netip.Prefix, sockets bool, err error) {
 	for text := range strings.SplitSeq(list, ",") {
-		if text = strings.TrimSpace(text); text == "" {
+		switch text = strings.TrimSpace(text); text {
+		case "":
+			continue
+		case "unix":
+			sockets = true
 			continue
 		}
 		p, err := netip.ParsePrefix(text)
 		if err != nil {
-			return nil, fmt.Errorf("-trusted-proxies: %q is no network such as 10.0.0.0/8", text)
+			return nil, false, fmt.Errorf("-trusted-proxies: %q is neither a network such as 10.0.0.0/8 nor unix", text)
 		}
 		networks = append(networks, p)
 	}
-	return networks, nil
+	return networks, sockets, nil
 }

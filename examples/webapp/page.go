@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/sessionkit/sessionkit/middleware"
-	"github.com/sessionkit/sessionkit/refresh"
 )
 
 //go:embed assets
@@ -54,7 +53,7 @@ type view struct {
 }
 
 func (a *app) home(w http.ResponseWriter, r *http.Request) {
-	v := view{Title: "sessionkit", Lifetime: int64(a.sessions.AccessLifetime().Seconds())}
+	v := view{Title: "sessionkit", Lifetime: int64(a.lifetime.Seconds())}
 	if c := session(r); c != nil {
 		v.Subject, v.Session, v.Roles = c.Subject, c.SessionID, c.Roles
 	}
@@ -76,8 +75,8 @@ func (a *app) renderLogin(w http.ResponseWriter, status int, returnTo, failure s
 
 // logoutPage signs out by form, for browsers without script.
 func (a *app) logoutPage(w http.ResponseWriter, r *http.Request) {
-	if err := a.auth.Logout(w, r); err != nil {
-		refresh.WriteError(w, err)
+	if err := a.Logout(w, r); err != nil {
+		a.WriteError(w, r, err)
 		return
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)

@@ -113,12 +113,12 @@ func (u *users) setActive(name string, active bool) bool {
 
 // claims is asked at every login and refresh: a deactivated user is out within
 // one access token's lifetime even if nobody revokes anything.
-func (u *users) claims(_ context.Context, subject string) (refresh.Authority, error) {
+func (u *users) claims(_ context.Context, subject string) (refresh.SubjectClaims, error) {
 	u.mu.RLock()
 	defer u.mu.RUnlock()
 	account := u.byName[subject]
 	if account == nil || account.inactive {
-		return refresh.Authority{}, refresh.ErrDenied
+		return refresh.SubjectClaims{}, refresh.ErrDenied
 	}
-	return refresh.Authority{Roles: account.roles}, nil
+	return refresh.SubjectClaims{Roles: account.roles}, nil
 }

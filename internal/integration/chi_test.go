@@ -47,8 +47,8 @@ func newChi(t *testing.T) http.Handler {
 	r := chi.NewRouter()
 	r.Use(chimiddleware.RequestID, chimiddleware.Recoverer, chimiddleware.Compress(5))
 	r.Post("/login/{subject}", func(w http.ResponseWriter, r *http.Request) {
-		if _, err := auth.Login(w, r, refresh.LoginParams{Subject: chi.URLParam(r, "subject"), Remember: true}); err != nil {
-			refresh.WriteError(w, err)
+		if _, err := auth.Login(w, r, refresh.Login{Subject: chi.URLParam(r, "subject"), Remember: true}); err != nil {
+			auth.WriteError(w, r, err)
 		}
 	})
 	r.Mount("/auth", auth.Handler("/auth"))

@@ -23,7 +23,7 @@ type account struct {
 	ended, unanswered, caught, finalAlive, shared, outside atomic.Int64
 
 	mu         sync.Mutex
-	kinds      map[refresh.Kind]int64
+	kinds      map[refresh.EventKind]int64
 	latest     time.Duration // from proof to report
 	outage     time.Duration // from the death of a primary to the next
 	violations []string
@@ -46,11 +46,11 @@ func (a *account) list() []string {
 	return a.violations
 }
 
-func (a *account) event(k refresh.Kind) {
+func (a *account) event(k refresh.EventKind) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.kinds == nil {
-		a.kinds = make(map[refresh.Kind]int64)
+		a.kinds = make(map[refresh.EventKind]int64)
 	}
 	a.kinds[k]++
 }

@@ -14,10 +14,11 @@ import (
 
 // A user has one browser with several tabs, or one native app.
 type user struct {
-	w      *world
-	name   string
-	native bool
-	agent  string
+	w        *world
+	name     string
+	native   bool
+	agent    string
+	nameless bool // names no device
 
 	mu       sync.Mutex
 	jar      map[string]string // cookies, or "access" and "refresh"
@@ -98,7 +99,9 @@ func (u *user) request(method, path, body string, jar map[string]string) *http.R
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if u.native {
-		req.Header.Set("X-Device-ID", u.name)
+		if !u.nameless {
+			req.Header.Set("X-Device-ID", u.name)
+		}
 		return req
 	}
 	for name, value := range jar {

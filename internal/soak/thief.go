@@ -23,7 +23,7 @@ type thief struct {
 }
 
 // rob lets a thief copy the client's tokens: with all that the fingerprint is
-// made of, or into another browser.
+// made of, or without what names the device.
 func (u *user) rob(ctx context.Context, r *rand.Rand) {
 	_, jar, sid := u.state()
 	if sid == "" {
@@ -32,7 +32,7 @@ func (u *user) rob(ctx context.Context, r *rand.Rand) {
 	t := &thief{user: newUser(u.w, u.name, u.native), family: u.w.family(sid), generation: generationOf(jar)}
 	t.jar, t.sid = jar, sid
 	if r.IntN(4) == 0 {
-		t.agent = "Chrome/140.0"
+		t.foreign()
 		pause(ctx, time.Duration(r.Int64N(int64(2*u.w.lifetime))))
 		t.presentForeign(ctx, r)
 		return
@@ -115,7 +115,16 @@ func (t *thief) present(ctx context.Context, in *instance) bool {
 	return true
 }
 
-// presentForeign presents the refresh token from another browser, until it is
+// foreign takes what names the device from the thief.
+func (t *thief) foreign() {
+	t.agent = "Chrome/140.0"
+	for _, name := range []string{"__Host-device", "device"} {
+		delete(t.jar, name)
+	}
+	t.nameless = true
+}
+
+// presentForeign presents the refresh token from another device, until it is
 // answered. Its owner must not feel it.
 func (t *thief) presentForeign(ctx context.Context, r *rand.Rand) {
 	for ctx.Err() == nil {
@@ -136,8 +145,8 @@ func (t *thief) presentForeign(ctx context.Context, r *rand.Rand) {
 // generationOf reads the generation out of a refresh token (docs/protocol.md).
 func generationOf(jar map[string]string) uint32 {
 	for _, name := range []string{"__Host-refresh", "refresh"} {
-		if b, err := base64.RawURLEncoding.DecodeString(jar[name]); err == nil && len(b) > 21 {
-			return binary.BigEndian.Uint32(b[17:])
+		if b, err := base64.RawURLEncoding.DecodeString(jar[name]); err == nil && len(b) > 22 {
+			return binary.BigEndian.Uint32(b[18:])
 		}
 	}
 	return 0

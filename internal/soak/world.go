@@ -15,6 +15,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/sessionkit/sessionkit"
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/internal/redistest"
 	"github.com/sessionkit/sessionkit/middleware"
@@ -65,7 +66,7 @@ type world struct {
 
 type instance struct {
 	offset   time.Duration
-	sessions *refresh.Service
+	sessions *refresh.Sessions
 	handler  http.Handler
 }
 
@@ -76,8 +77,8 @@ func (w *world) family(sid string) *trackedSession {
 	return f.(*trackedSession)
 }
 
-// Record implements refresh.Recorder.
-func (w *world) Record(_ context.Context, e refresh.Event) {
+// HandleEvent implements refresh.EventHandler.
+func (w *world) HandleEvent(_ context.Context, e refresh.Event) {
 	w.account.event(e.Kind)
 	switch e.Kind {
 	case refresh.EventSettled:
@@ -185,41 +186,43 @@ func (w *world) newInstance(ring *access.KeyRing, client redis.UniversalClient, 
 	}
 	store, err := redisstore.New(redisstore.Config{Client: client, Timeout: w.outage()})
 	check(err)
-	tokens, err := access.New(access.Config{
-		Issuer: "https://soak.example", Audience: "soak", Keys: ring, Lifetime: w.lifetime,
-		Now: func() time.Time { return time.Now().Add(offset) },
+	in := &instance{offset: offset}
+	kit, err := sessionkit.New(sessionkit.Config{
+		Issuer: "https://soak.example", Keys: ring, Store: store, Events: w,
+		Tokens:   access.Config{Lifetime: w.lifetime, Now: func() time.Time { return time.Now().Add(offset) }},
+		Sessions: refresh.Config{Rotation: refresh.Rotation{SettleTime: w.settle()}, Timeout: w.outage(), FeedStaleAfter: staleAfter},
 	})
 	check(err)
-	in := &instance{offset: offset}
-	in.sessions, err = refresh.New(refresh.Config{Access: tokens, Store: store, Events: w, SettleTime: w.settle(), Timeout: w.outage(), FeedStaleAfter: staleAfter})
-	check(err)
-	w.t.Cleanup(func() { in.sessions.Close() })
-	auth, err := middleware.New(middleware.Config{Sessions: in.sessions})
-	check(err)
-	in.handler = w.routes(auth, in.sessions)
+	in.sessions = kit.Sessions
+	w.t.Cleanup(func() { kit.Close() })
+	in.handler = w.routes(kit)
 	return in
 }
 
 // routes is an app.
-func (w *world) routes(auth *middleware.Auth, sessions *refresh.Service) http.Handler {
+func (w *world) routes(kit *sessionkit.Kit) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /login", func(rw http.ResponseWriter, r *http.Request) {
-		p := refresh.LoginParams{Subject: r.Header.Get("X-User"), Remember: true}
-		if r.Header.Get("X-Device-ID") != "" {
-			p.Transport = refresh.Body
+		login := refresh.Login{Subject: r.Header.Get("X-User"), Remember: true}
+		native := r.Header.Get("X-Device-ID") != ""
+		var g *refresh.Grant
+		var err error
+		if native {
+			g, err = kit.LoginNative(r, login)
+		} else {
+			g, err = kit.Login(rw, r, login)
 		}
-		g, err := auth.Login(rw, r, p)
 		switch {
 		case err != nil:
-			refresh.WriteError(rw, err)
-		case p.Transport == refresh.Body:
-			g.WriteJSON(rw)
+			kit.WriteError(rw, r, err)
+		case native:
+			kit.WriteTokens(rw, g)
 		default:
 			rw.Header().Set("X-Session", g.Claims.SessionID)
 		}
 	})
-	mux.Handle("/auth/", auth.Handler("/auth"))
-	mux.Handle("GET /api", auth.RequireAuth(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	mux.Handle("/auth/", kit.Handler("/auth"))
+	mux.Handle("GET /api", kit.RequireAuth(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		c, _ := middleware.Session(r.Context())
 		rw.Header().Set("X-Session", c.SessionID)
 		// Some handlers take their time; the renewal leaves with their answer.
@@ -231,10 +234,10 @@ func (w *world) routes(auth *middleware.Auth, sessions *refresh.Service) http.Ha
 		}
 		rw.WriteHeader(http.StatusNoContent)
 	})))
-	mux.Handle("POST /password", auth.RequireAuth(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	mux.Handle("POST /password", kit.RequireAuth(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		c, _ := middleware.Session(r.Context())
-		if err := sessions.RevokeOthers(r.Context(), c, family.ReasonPassword); err != nil {
-			refresh.WriteError(rw, err)
+		if err := kit.Sessions.RevokeOthers(r.Context(), c, family.ReasonPassword); err != nil {
+			kit.WriteError(rw, r, err)
 			return
 		}
 		rw.WriteHeader(http.StatusNoContent)

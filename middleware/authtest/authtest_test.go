@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sessionkit/sessionkit"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/middleware/authtest"
 )
@@ -30,8 +31,8 @@ func serve(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 func get() *http.Request { return httptest.NewRequest("GET", "/", nil) }
 
 func TestKit(t *testing.T) {
-	kit := authtest.New(t)
-	guarded := kit.Auth.RequireAuth(http.HandlerFunc(hello))
+	kit := authtest.New(t, sessionkit.Config{})
+	guarded := kit.RequireAuth(http.HandlerFunc(hello))
 	alice := kit.SignIn(authtest.User{Subject: "alice", Roles: []string{"admin"}, Scopes: []string{"read"}, Custom: map[string]any{"tenant": "acme"}, ACR: "gold"})
 	bob := kit.SignIn(authtest.User{Subject: "bob"})
 
@@ -47,7 +48,7 @@ func TestKit(t *testing.T) {
 	if w := serve(http.HandlerFunc(hello), r.WithContext(bob.Context(r.Context()))); w.Body.String() != "hello bob" {
 		t.Errorf("context: %q", w.Body)
 	}
-	admin := kit.Auth.RequireRole("admin")(http.HandlerFunc(hello))
+	admin := kit.RequireRole("admin")(http.HandlerFunc(hello))
 	if w := serve(admin, alice.Bearer(get())); w.Code != 200 {
 		t.Errorf("alice is no admin: %d", w.Code)
 	}
@@ -68,8 +69,8 @@ func TestKit(t *testing.T) {
 
 func TestTimePassesInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		kit := authtest.New(t)
-		guarded := kit.Auth.RequireAuth(http.HandlerFunc(hello))
+		kit := authtest.New(t, sessionkit.Config{})
+		guarded := kit.RequireAuth(http.HandlerFunc(hello))
 		alice := kit.SignIn(authtest.User{Subject: "alice"})
 		time.Sleep(11 * time.Minute)
 		if w := serve(guarded, alice.Bearer(get())); w.Code != 401 {
@@ -87,8 +88,8 @@ func TestTimePassesInABubble(t *testing.T) {
 
 func ExampleNew() {
 	t := new(testing.T) // your test's own
-	kit := authtest.New(t)
-	account := kit.Auth.RequireAuth(http.HandlerFunc(hello))
+	kit := authtest.New(t, sessionkit.Config{})
+	account := kit.RequireAuth(http.HandlerFunc(hello))
 
 	r := httptest.NewRequest("GET", "/account", nil)
 	w := httptest.NewRecorder()

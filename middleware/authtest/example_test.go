@@ -6,14 +6,15 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"github.com/sessionkit/sessionkit"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/middleware/authtest"
 )
 
 func ExampleKit_SignIn() {
 	t := new(testing.T) // your test's own
-	kit := authtest.New(t)
-	admin := kit.Auth.RequireRole("admin")(http.HandlerFunc(hello))
+	kit := authtest.New(t, sessionkit.Config{})
+	admin := kit.RequireRole("admin")(http.HandlerFunc(hello))
 
 	for _, u := range []authtest.User{{Subject: "alice", Roles: []string{"admin"}}, {Subject: "bob"}} {
 		w := httptest.NewRecorder()
@@ -27,7 +28,7 @@ func ExampleKit_SignIn() {
 
 func ExampleSession_Context() {
 	t := new(testing.T) // your test's own
-	kit := authtest.New(t)
+	kit := authtest.New(t, sessionkit.Config{})
 	alice := kit.SignIn(authtest.User{Subject: "alice", Custom: map[string]string{"tenant": "acme"}})
 	handler := func(w http.ResponseWriter, r *http.Request) {
 		custom, _ := middleware.Custom[struct {
@@ -45,8 +46,8 @@ func ExampleSession_Context() {
 
 func ExampleSession_Revoke() {
 	t := new(testing.T) // your test's own
-	kit := authtest.New(t)
-	account := kit.Auth.RequireAuth(http.HandlerFunc(hello))
+	kit := authtest.New(t, sessionkit.Config{})
+	account := kit.RequireAuth(http.HandlerFunc(hello))
 	alice := kit.SignIn(authtest.User{Subject: "alice"})
 	alice.Revoke() // signed out on another device
 

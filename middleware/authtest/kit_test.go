@@ -9,12 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sessionkit/sessionkit"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/middleware/authtest"
 )
 
 func TestSignInCarriesAllOfTheUser(t *testing.T) {
-	kit := authtest.New(t)
+	kit := authtest.New(t, sessionkit.Config{})
 	s := kit.SignIn(authtest.User{
 		Subject: "alice", Roles: []string{"admin", "staff"}, Scopes: []string{"read", "write"},
 		Custom: struct {
@@ -23,7 +24,7 @@ func TestSignInCarriesAllOfTheUser(t *testing.T) {
 		Remember: true, ACR: "gold", AMR: []string{"pwd", "otp"},
 	})
 	var seen bool
-	h := kit.Auth.RequireAuth(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	h := kit.RequireAuth(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		c, _ := middleware.Session(r.Context())
 		custom, err := middleware.Custom[struct{ Tenant string }](r.Context())
 		seen = c.Subject == "alice" && slices.Equal(c.Roles, []string{"admin", "staff"}) && slices.Equal(c.Scopes, []string{"read", "write"}) &&
@@ -42,8 +43,8 @@ func TestSignInCarriesAllOfTheUser(t *testing.T) {
 
 // TestLaterRolesArriveAtTheNextRenewal, as in an app whose database changed.
 func TestLaterRolesArriveAtTheNextRenewal(t *testing.T) {
-	kit := authtest.New(t)
-	admin := kit.Auth.RequireRole("admin")(http.HandlerFunc(hello))
+	kit := authtest.New(t, sessionkit.Config{})
+	admin := kit.RequireRole("admin")(http.HandlerFunc(hello))
 	alice := kit.SignIn(authtest.User{Subject: "alice"})
 	kit.SignIn(authtest.User{Subject: "alice", Roles: []string{"admin"}})
 	if w := serve(admin, alice.Cookies(get())); w.Code != 403 {
@@ -56,8 +57,8 @@ func TestLaterRolesArriveAtTheNextRenewal(t *testing.T) {
 
 // TestKitOverARealServer: the requests may be those of an http.Client.
 func TestKitOverARealServer(t *testing.T) {
-	kit := authtest.New(t)
-	s := httptest.NewServer(kit.Auth.RequireAuth(http.HandlerFunc(hello)))
+	kit := authtest.New(t, sessionkit.Config{})
+	s := httptest.NewServer(kit.RequireAuth(http.HandlerFunc(hello)))
 	defer s.Close()
 	alice := kit.SignIn(authtest.User{Subject: "alice"})
 	for name, decorate := range map[string]func(*http.Request) *http.Request{"bearer": alice.Bearer, "cookies": alice.Cookies, "expired": alice.Expired} {
@@ -77,9 +78,9 @@ func TestKitOverARealServer(t *testing.T) {
 }
 
 func TestKitsShareNothing(t *testing.T) {
-	a, b := authtest.New(t), authtest.New(t)
+	a, b := authtest.New(t, sessionkit.Config{}), authtest.New(t, sessionkit.Config{})
 	alice := a.SignIn(authtest.User{Subject: "alice"})
-	h := b.Auth.RequireAuth(http.HandlerFunc(hello))
+	h := b.RequireAuth(http.HandlerFunc(hello))
 	for name, r := range map[string]*http.Request{"bearer": alice.Bearer(get()), "cookies": alice.Cookies(get())} {
 		if w := serve(h, r); w.Code != 401 {
 			t.Errorf("%s of another kit: %d", name, w.Code)
@@ -88,8 +89,8 @@ func TestKitsShareNothing(t *testing.T) {
 }
 
 func TestKitInParallel(t *testing.T) {
-	kit := authtest.New(t)
-	h := kit.Auth.RequireAuth(http.HandlerFunc(hello))
+	kit := authtest.New(t, sessionkit.Config{})
+	h := kit.RequireAuth(http.HandlerFunc(hello))
 	var wg sync.WaitGroup
 	for _, name := range []string{"alice", "bob", "alice", "carol"} {
 		wg.Go(func() {
@@ -115,7 +116,7 @@ func TestMistakesFailTheTest(t *testing.T) {
 		"claims that the kit has reserved": {Subject: "alice", Custom: map[string]string{"sub": "bob"}},
 	} {
 		f := &failing{TB: t}
-		kit := authtest.New(f)
+		kit := authtest.New(f, sessionkit.Config{})
 		done := make(chan struct{})
 		go func() {
 			defer close(done)

@@ -1,15 +1,22 @@
-package refresh
+package middleware
 
 import (
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
 )
 
+// clientIP finds the address of the client itself.
+type clientIP struct {
+	trusted []netip.Prefix
+	sockets bool // peers on a Unix socket are trusted
+}
+
 // maxForwarded bounds how many hops of X-Forwarded-For are walked.
 const maxForwarded = 32
 
-// clientIP returns the address of the client itself. X-Forwarded-For is
+// of returns the address of the client that sent the request. X-Forwarded-For is
 // walked from the right, the end that our own proxies wrote: each address
 // that is a trusted proxy hands over to the one before it, and the first
 // that is not is the client. Whatever stands further left was written by the
@@ -18,9 +25,9 @@ const maxForwarded = 32
 // A hop that is not an address ends the walk at the proxy that reported it:
 // the request is then attributed to our own network, never to an address of
 // the client's choosing.
-func clientIP(r *http.Request, trusted []netip.Prefix) netip.Addr {
+func (c clientIP) of(r *http.Request) netip.Addr {
 	peer := parseHop(r.RemoteAddr)
-	if !isTrusted(peer, trusted) {
+	if !c.trusts(peer) && !(c.sockets && onUnixSocket(r)) {
 		return peer
 	}
 	lines := r.Header["X-Forwarded-For"]
@@ -39,7 +46,7 @@ func clientIP(r *http.Request, trusted []netip.Prefix) netip.Addr {
 				return peer
 			}
 			peer = ip
-			if !isTrusted(peer, trusted) {
+			if !c.trusts(peer) {
 				return peer
 			}
 		}
@@ -65,11 +72,17 @@ func parseHop(s string) netip.Addr {
 	return ip.Unmap().WithZone("")
 }
 
-func isTrusted(ip netip.Addr, trusted []netip.Prefix) bool {
+// onUnixSocket reports whether the server has the request from a Unix socket.
+func onUnixSocket(r *http.Request) bool {
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return ok && local.Network() == "unix"
+}
+
+func (c clientIP) trusts(ip netip.Addr) bool {
 	if !ip.IsValid() {
 		return false
 	}
-	for _, p := range trusted {
+	for _, p := range c.trusted {
 		if p.Contains(ip) {
 			return true
 		}

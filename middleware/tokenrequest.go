@@ -1,4 +1,4 @@
-package refresh
+package middleware
 
 import (
 	"bytes"
@@ -8,7 +8,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"os"
 	"time"
 	"unicode/utf8"
 )
@@ -37,23 +36,32 @@ type badRequest struct {
 	description string
 }
 
-func (e *badRequest) Error() string { return "refresh: " + e.description }
+func (e *badRequest) Error() string { return "middleware: " + e.description }
 
 func invalid(description string) error {
 	return &badRequest{http.StatusBadRequest, "invalid_request", description}
 }
 
+// readBody reads the body of a token request. late: it did not arrive in time,
+// and the connection ends with the answer. The deadlines of the connection
+// belong to the server and the app: none is touched unless the time is over.
+func readBody(w http.ResponseWriter, r *http.Request) (body []byte, late bool, err error) {
+	expired := time.AfterFunc(bodyTimeout, func() {
+		w.Header().Set("Connection", "close")
+		http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
+	})
+	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	return body, !expired.Stop(), err
+}
+
 // readParams reads the body of a token request. Its errors are *badRequest.
 func readParams(w http.ResponseWriter, r *http.Request) (params, error) {
-	connection := http.NewResponseController(w)
-	connection.SetReadDeadline(time.Now().Add(bodyTimeout))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	connection.SetReadDeadline(time.Time{})
+	body, late, err := readBody(w, r)
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return params{}, &badRequest{http.StatusRequestEntityTooLarge, "invalid_request", "The body is too large."}
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	if late {
 		return params{}, &badRequest{http.StatusRequestTimeout, "invalid_request", "The body took too long."}
 	}
 	if err != nil {

@@ -1,4 +1,4 @@
-package refresh_test
+package middleware_test
 
 import (
 	"flag"
@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/middleware"
 )
 
 // corpusDir holds a collection that others wrote. It is not part of this
@@ -18,28 +18,28 @@ import (
 var corpusDir = flag.String("corpus", "", "directory with the `collection` JSONTestSuite")
 
 // post sends a JSON body to the refresh handler.
-func (k *kit) post(body string) *httptest.ResponseRecorder {
+func (a *app) post(body string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodPost, "/auth/token/refresh", strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("User-Agent", laptop.UserAgent)
+	r.Header.Set("User-Agent", "Firefox/1.0")
 	w := httptest.NewRecorder()
-	k.RefreshHandler().ServeHTTP(w, r)
+	a.Handler("/auth").ServeHTTP(w, r)
 	return w
 }
 
 // judged posts a body that holds no usable token: it is refused as invalid, in
 // JSON, and the store does not hear of it.
-func (k *kit) judged(t *testing.T, name, body string) {
+func (a *app) judged(t *testing.T, name, body string) {
 	t.Helper()
-	before := k.store.calls.Load()
-	w := k.post(body)
+	before := a.store.calls.Load()
+	w := a.post(body)
 	if w.Code != http.StatusBadRequest && !(w.Code == http.StatusRequestEntityTooLarge && len(body) > 16<<10) {
 		t.Errorf("%s: status %d for %.80q", name, w.Code, body)
 	}
 	if !strings.Contains(w.Body.String(), `"error":"invalid_`) || len(body) > 10 && strings.Contains(w.Body.String(), body) {
 		t.Errorf("%s: answer %q", name, w.Body)
 	}
-	if k.store.calls.Load() != before {
+	if a.store.calls.Load() != before {
 		t.Errorf("%s: the store was asked", name)
 	}
 }
@@ -52,7 +52,7 @@ func TestJSONTestSuite(t *testing.T) {
 	if err != nil || len(files) < 300 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
-	k := newKit(t)
+	a := newApp(t)
 	count := map[string]int{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
@@ -61,10 +61,10 @@ func TestJSONTestSuite(t *testing.T) {
 		}
 		name := filepath.Base(file)
 		if len(text) > 0 { // nothing at all is a request without credentials
-			k.judged(t, name, string(text))
+			a.judged(t, name, string(text))
 		}
 		// As the value of a member that means nothing to us.
-		_, _, err = refresh.ParseParams("application/json", `{"x":`+string(text)+`,"refresh_token":"t"}`)
+		_, _, err = middleware.ParseParams("application/json", `{"x":`+string(text)+`,"refresh_token":"t"}`)
 		verdict := map[bool]string{true: "read", false: "refused"}[err == nil]
 		count[name[:2]+" "+verdict]++
 		switch {
@@ -74,7 +74,7 @@ func TestJSONTestSuite(t *testing.T) {
 			t.Errorf("%s: as a member it is read: %.80q", name, text)
 		}
 		// As the token itself: only text can be one.
-		if token, _, err := refresh.ParseParams("application/json", `{"refresh_token":`+string(text)+`}`); err == nil && token != "" && text[0] != '"' && strings.TrimSpace(string(text))[0] != '"' {
+		if token, _, err := middleware.ParseParams("application/json", `{"refresh_token":`+string(text)+`}`); err == nil && token != "" && text[0] != '"' && strings.TrimSpace(string(text))[0] != '"' {
 			t.Errorf("%s: a token %q", name, token)
 		}
 	}
@@ -82,8 +82,8 @@ func TestJSONTestSuite(t *testing.T) {
 }
 
 func TestBodiesThatAreNotOneObjectAreRefused(t *testing.T) {
-	k := newKit(t)
-	g := k.login("alice")
+	a := newApp(t)
+	g := a.native("alice")
 	token := g.RefreshToken
 	object := `{"refresh_token":"` + token + `"}`
 	for _, tt := range []struct{ name, body string }{
@@ -104,12 +104,12 @@ func TestBodiesThatAreNotOneObjectAreRefused(t *testing.T) {
 		{"other grant", `{"grant_type":"password","refresh_token":"` + token + `"}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			before := k.store.calls.Load()
-			w := k.post(tt.body)
+			before := a.store.calls.Load()
+			w := a.post(tt.body)
 			if w.Code != http.StatusBadRequest && w.Code != http.StatusRequestEntityTooLarge {
 				t.Errorf("status %d: %s", w.Code, w.Body)
 			}
-			if k.store.calls.Load() != before {
+			if a.store.calls.Load() != before {
 				t.Error("the store was asked")
 			}
 			if strings.Contains(w.Body.String(), token) {
@@ -118,9 +118,11 @@ func TestBodiesThatAreNotOneObjectAreRefused(t *testing.T) {
 		})
 	}
 	// What is one object is read, however it is written.
-	if _, _, err := refresh.ParseParams("application/json", fmt.Sprintf("\r\n{ \"x\" : [ 1e5, {} ],\t\"\\u0072efresh_token\" : %q } ", token)); err != nil {
+	if _, _, err := middleware.ParseParams("application/json", fmt.Sprintf("\r\n{ \"x\" : [ 1e5, {} ],\t\"\\u0072efresh_token\" : %q } ", token)); err != nil {
 		t.Error(err)
 	}
 	// All that left the session as it was.
-	k.renew(g)
+	if w := a.post(`{"refresh_token":"` + token + `"}`); w.Code != http.StatusOK {
+		t.Errorf("afterwards: %d %s", w.Code, w.Body)
+	}
 }

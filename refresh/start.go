@@ -1,0 +1,290 @@
+package refresh
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sessionkit/sessionkit/access"
+	"github.com/sessionkit/sessionkit/refresh/family"
+)
+
+// A Grant is what a client gets at login and at each refresh.
+type Grant struct {
+	AccessToken  string
+	RefreshToken string
+	// BrowserKey is a constant of a login without Remember, empty for others.
+	// A client keeps it until it is closed, and shows it with the refresh
+	// token, which is no good without it. What rotates can so be kept on disk,
+	// where a crash takes back seconds, and the login ends with the browser
+	// all the same: a constant may come back from any age.
+	BrowserKey string
+	// Claims are those of the access token. They are shared: read only.
+	Claims *access.Claims
+	// Outcome is how the refresh token was answered: Rotated at login.
+	Outcome family.Outcome
+	// IssuedAt is when the tokens were made.
+	IssuedAt time.Time
+	// RefreshExpiresAt is when the refresh token dies if it is not used.
+	RefreshExpiresAt time.Time
+	// Remember is false for a login that ends with the browser.
+	Remember bool
+}
+
+// ExpiresIn is the remaining lifetime of the access token in whole seconds,
+// as the "expires_in" of RFC 6749 section 5.1 counts it.
+func (g *Grant) ExpiresIn() int64 {
+	return max(0, int64(g.Claims.ExpiresAt.Sub(g.IssuedAt)/time.Second))
+}
+
+// maxAuthContext keeps ACR and AMR within one compact field of a Redis hash.
+const maxAuthContext = 60
+
+// A Login describes a sign-in: the user has just proved who they are.
+type Login struct {
+	// Subject names the user for good: an id rather than a name that can
+	// change. 1 to 255 bytes of UTF-8 without control characters.
+	Subject string
+	// Remember keeps the session when the browser closes.
+	Remember bool
+	// ACR and AMR describe how the user proved it (RFC 9068 section 2.2.1).
+	// Together at most 60 bytes, printable.
+	ACR string
+	AMR []string
+	// Client is who signs in. Refreshes have to come from there.
+	Client Client
+	// Supersedes are the sessions that the client had so far. They end with
+	// the login, so that none that was planted is ever adopted (ASVS V7.2.4).
+	Supersedes []Held
+}
+
+// Start opens a session: a new family of refresh tokens. All that can fail
+// without the store comes first; then the store is asked once, and keeps the
+// new family and ends what gives way, or changes nothing.
+//
+// It fails with ErrSubject, ErrDenied (the claims hook refuses), ErrUnbound,
+// ErrCannotIssue, ErrLimit or ErrUnavailable; nothing has changed then.
+func (s *Sessions) Start(ctx context.Context, p Login) (*Grant, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	claims, err := s.ask(ctx, p.Subject, p.Client)
+	if err != nil {
+		return nil, err
+	}
+	tok, rec, err := s.newFamily(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.grant(ctx, &rec, &tok, claims, p.Client, family.Rotated, rec.CreatedAt)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.keep(ctx, p, &rec); err != nil {
+		return nil, err
+	}
+	// A deactivation between the first question and the store's answer found
+	// no session to end.
+	if _, err := s.ask(ctx, p.Subject, p.Client); errors.Is(err, ErrDenied) {
+		s.settler.end(Held{subject: p.Subject, family: rec.ID}, family.ReasonDenied)
+		return nil, ErrDenied
+	}
+	return g, nil
+}
+
+func (p *Login) check() error {
+	if err := checkSubject(p.Subject); err != nil {
+		return err
+	}
+	if text := strings.Join(append([]string{p.ACR}, p.AMR...), " "); len(text) > maxAuthContext || printable(text) != text {
+		return fmt.Errorf("%w: Login.ACR and AMR must be printable and have at most %d bytes together", ErrCannotIssue, maxAuthContext)
+	}
+	return nil
+}
+
+// newFamily makes generation 0.
+func (s *Sessions) newFamily(ctx context.Context, p Login) (token, family.Record, error) {
+	now := s.access.Now().Truncate(time.Millisecond)
+	tok := token{subject: p.Subject, browser: !p.Remember}
+	tok.noDevice = s.binding.preferred && p.Client.DeviceID == ""
+	rand.Read(tok.family[2:])
+	rand.Read(tok.secret[:])
+	keys := s.codec.mac.keys()
+	if len(keys) == 0 {
+		return token{}, family.Record{}, errors.New("refresh: the key ring holds no root secret any more")
+	}
+	copy(tok.family[:2], keys[0].ID[:])
+
+	subject, ok := s.codec.subjectKey(p.Subject, tok.family)
+	fp := s.codec.fingerprint.key(tok.family)
+	if !ok || fp == nil {
+		// The ring was replaced between two lines; the next try has the new one.
+		return token{}, family.Record{}, fmt.Errorf("%w: the key ring changed", ErrUnavailable)
+	}
+	rec := family.Record{
+		Subject: subject, ID: tok.family, Current: tok.hash(), Attempt: newAttempt(),
+		CreatedAt: now, RotatedAt: now, AuthTime: now.Truncate(time.Second),
+		Remember: p.Remember, ACR: p.ACR, AMR: p.AMR,
+		Fingerprint: s.binding.fingerprint(fp, p.Client), Device: p.Client.device(),
+	}
+	lifetime := s.lifetime(p.Remember)
+	rec.AbsoluteExpiry = now.Add(lifetime).Truncate(time.Millisecond)
+	rec.Idle = min(s.idle, lifetime)
+	return tok, rec, s.checkBinding(ctx, p, &tok, rec.Fingerprint)
+}
+
+// checkBinding refuses a login that lacks what is to be enforced. Where nothing
+// is named, a client without device id and user agent is let in, and reported.
+func (s *Sessions) checkBinding(ctx context.Context, p Login, tok *token, f family.Fingerprint) error {
+	binding := s.binding
+	if tok.noDevice {
+		binding.Enforced = family.UserAgent
+	}
+	missing := binding.missing(f)
+	if missing == 0 {
+		return nil
+	}
+	s.Record(ctx, p.Client, Event{Kind: EventUnbound, Subject: p.Subject, Differs: missing})
+	if binding.preferred {
+		return nil
+	}
+	return &RefusedError{Err: ErrUnbound, Subject: p.Subject, Differs: missing}
+}
+
+// keep asks the store to hold a new family, and tells what gave way.
+func (s *Sessions) keep(ctx context.Context, p Login, rec *family.Record) error {
+	req := s.limit
+	req.Record, req.Now = *rec, rec.CreatedAt
+	same, others := s.superseded(p, rec)
+	req.Supersedes = same
+	res, err := s.admit(ctx, p.Subject, req)
+	e := Event{Subject: p.Subject, SessionID: rec.ID.String()}
+	switch {
+	case err != nil:
+		// The store may have kept the family, or still keep it later.
+		s.settler.undo(Held{subject: p.Subject, family: rec.ID})
+		return s.unavailable(ctx, e, err)
+	case res.Refused:
+		s.Record(ctx, p.Client, Event{Kind: EventLimit, Subject: p.Subject})
+		return ErrLimit
+	}
+	s.refuseHere(res.Superseded...)
+	s.refuseHere(res.Evicted...)
+	e.Kind = EventLogin
+	s.Record(ctx, p.Client, e)
+	for reason, ids := range map[family.Reason][]family.ID{family.ReasonLimit: res.Evicted, family.ReasonSuperseded: res.Superseded} {
+		if len(ids) > 0 {
+			s.Record(ctx, p.Client, Event{Kind: EventRevoked, Subject: p.Subject, SessionID: e.SessionID, Reason: reason, Count: len(ids)})
+		}
+	}
+	// Sessions of another user, or of an older root secret, are elsewhere in
+	// the store. The login stands; they end as soon as the store lets them.
+	for _, h := range others {
+		key, ok := s.codec.subjectKey(h.subject, h.family)
+		if !ok {
+			continue
+		}
+		if _, err := s.revoke(ctx, h.subject, family.RevokeRequest{Subject: key, Family: h.family, Reason: family.ReasonSuperseded}); err != nil {
+			s.settler.end(h, family.ReasonSuperseded)
+		}
+	}
+	return nil
+}
+
+// superseded splits the sessions that a login ends into those that the store
+// can end together with it, and all others.
+func (s *Sessions) superseded(p Login, rec *family.Record) (same []family.ID, others []Held) {
+	for _, h := range p.Supersedes {
+		key, ok := s.codec.subjectKey(h.subject, h.family)
+		if ok && key == rec.Subject && len(same) < family.MaxStep {
+			same = append(same, h.family)
+		} else if ok {
+			others = append(others, h)
+		}
+	}
+	return same, others
+}
+
+// lifetime is how long a login lasts, however busy it is.
+func (s *Sessions) lifetime(remember bool) time.Duration {
+	if remember {
+		return s.absolute
+	}
+	return s.browserAbsolute
+}
+
+// admit asks the store to keep a new family, within the subject's limit.
+func (s *Sessions) admit(ctx context.Context, subject string, req family.StartRequest) (family.StartResult, error) {
+	if req.RefuseAtLimit {
+		// No family is born under an older secret any more, so what is
+		// counted here can only become less.
+		older, err := s.countOlderSecrets(ctx, subject, &req.Record)
+		if err != nil {
+			return family.StartResult{}, err
+		}
+		if req.MaxSessions -= older; req.MaxSessions <= 0 {
+			return family.StartResult{Refused: true}, nil
+		}
+	}
+	res, err := s.store.Start(ctx, req)
+	if err == nil && !res.Refused && !req.RefuseAtLimit {
+		s.limitOlderSecrets(ctx, subject, req)
+	}
+	return res, err
+}
+
+// countOlderSecrets returns how many sessions the subject has that were
+// started under an older root secret than the new one.
+func (s *Sessions) countOlderSecrets(ctx context.Context, subject string, rec *family.Record) (n int, err error) {
+	for _, key := range s.codec.subjectKeys(subject) {
+		if key == rec.Subject {
+			continue
+		}
+		list, err := s.store.List(ctx, key, rec.CreatedAt)
+		if err != nil {
+			return 0, err
+		}
+		n += len(list)
+	}
+	return n, nil
+}
+
+// limitOlderSecrets counts the new family against those that the subject
+// started under an older root secret: they have another key in the store and
+// are all older than any under the newest. The login stands if that fails: the
+// next one tries again.
+func (s *Sessions) limitOlderSecrets(ctx context.Context, subject string, req family.StartRequest) {
+	keys := s.codec.subjectKeys(subject)
+	if len(keys) < 2 {
+		return
+	}
+	newer, err := s.store.List(ctx, req.Record.Subject, req.Now)
+	room := max(0, req.MaxSessions-len(newer))
+	for _, key := range keys {
+		if key == req.Record.Subject || err != nil {
+			continue
+		}
+		var left []family.Record
+		if _, err = s.revoke(ctx, subject, family.RevokeRequest{Subject: key, KeepNewest: room, Reason: family.ReasonLimit}); err == nil {
+			left, err = s.store.List(ctx, key, req.Now)
+		}
+		room = max(0, room-len(left))
+	}
+	if err != nil {
+		s.unavailable(ctx, Event{Subject: subject}, err)
+	}
+}
+
+// newAttempt names one call of the store. It is never zero, which is how a
+// record says that it does not know.
+func newAttempt() (a family.Attempt) {
+	for a == (family.Attempt{}) {
+		rand.Read(a[:])
+	}
+	return a
+}
