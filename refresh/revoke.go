@@ -134,7 +134,7 @@ func (s *Service) List(ctx context.Context, current *access.Claims) ([]SessionIn
 			id := f.ID.String()
 			list = append(list, SessionInfo{
 				ID: id, Current: id == current.SessionID,
-				CreatedAt: f.CreatedAt.UTC(), LastUsedAt: f.RotatedAt.UTC(),
+				CreatedAt: f.CreatedAt.UTC(), LastUsedAt: f.LastUsed().UTC(),
 				UserAgent: f.Device.UserAgent, IP: f.Device.IP,
 			})
 		}

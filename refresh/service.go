@@ -230,6 +230,7 @@ func (s *Service) setTimes(cfg Config) error {
 	}
 	s.browser = min(s.browser, s.absolute)
 	s.rules.Settle = s.settle
+	s.rules.Idle, s.rules.Absolute, s.rules.Browser = s.idle, s.absolute, s.browser
 	return nil
 }
 

@@ -131,7 +131,7 @@ func (s *Service) newFamily(p StartParams) (token, family.Record, error) {
 	return tok, family.Record{
 		Subject: subject, ID: tok.family,
 		Current: tok.hash(), Attempt: newAttempt(),
-		CreatedAt: now, RotatedAt: now, AuthTime: now.Truncate(time.Second),
+		CreatedAt: now, RotatedAt: now, UsedAt: now, AuthTime: now.Truncate(time.Second),
 		Idle: min(s.idle, lifetime).Truncate(time.Second), AbsoluteExpiry: now.Add(lifetime).Truncate(time.Millisecond),
 		Remember: p.Remember, ACR: p.ACR, AMR: p.AMR,
 		Fingerprint: s.binding.fingerprint(fp, p.Client), Device: p.Client.device(),
@@ -336,10 +336,14 @@ func (s *Service) rotate(ctx context.Context, tok token, subject family.Subject,
 		}
 		successor = next.hash()
 	}
+	if v.Outcome == family.Fresh {
+		next, successor = tok, tok.hash() // what was presented is current
+	}
 	if next.generation != v.Record.Generation || !equal(successor, v.Record.Current) {
 		return nil, s.unavailable(ctx, e, errors.New("the store's record does not follow from the token"))
 	}
-	return s.grant(&v.Record, e.SessionID, &next, authority, v.Outcome, now)
+	limited := s.rules.Limit(v.Record)
+	return s.grant(&limited, e.SessionID, &next, authority, v.Outcome, now)
 }
 
 // ask calls the claims hook.
@@ -399,14 +403,14 @@ func (s *Service) recordVerdict(ctx context.Context, e Event, v family.Verdict) 
 	switch v.Outcome {
 	case family.Rotated:
 		e.Kind = EventRefresh
-	case family.Replayed, family.Repeated:
+	case family.Fresh, family.Replayed, family.Repeated:
 		e.Kind = EventReplayed
 	case family.StoreBehind, family.StoreBehindRefused:
 		e.Kind = EventStoreBehind
 	case family.OtherClient:
 		e.Kind = EventFingerprint
 	case family.Reused:
-		e.Kind, e.Reason = EventReuse, family.ReasonReuse
+		e.Kind, e.Reason = EventReuse, v.Record.Revoked
 	default:
 		e.Kind, e.Reason = EventRefused, v.Record.Revoked
 	}
