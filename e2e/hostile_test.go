@@ -71,7 +71,7 @@ func TestHostilePages(t *testing.T) {
 // TestTheft copies the cookies out of one browser and into another.
 func TestTheft(t *testing.T) {
 	t.Parallel()
-	base := pair(t, "-access-ttl", "4s", "-settle", "1s")
+	base := pair(t, "-access-ttl", "4s", "-settle", "1s", "-bind", "strict")
 	steal := func(from *browser, agent string) *browser {
 		t.Helper()
 		thief := newBrowser(t)

@@ -143,7 +143,9 @@ func (a *Auth) logout(w http.ResponseWriter, r *http.Request, refreshToken strin
 	if err := a.sessions.SignOut(r.Context(), a.client(r), held...); err != nil {
 		return err
 	}
-	if cookies || len(r.Header["Authorization"]) == 0 {
+	// Deleting is setting: another origin must not sign a browser out whose
+	// cookies it could not send (SameSite).
+	if cookies || len(r.Header["Authorization"]) == 0 && a.crossOrigin.Check(r) == nil {
 		a.deleteCookies(w.Header())
 	} else {
 		noStore(w.Header())

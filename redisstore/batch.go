@@ -28,7 +28,7 @@ type batch struct {
 // A call is one execution of a script.
 type call struct {
 	ctx    context.Context // of the caller, with a deadline
-	script *redis.Script
+	script *script
 	keys   []string
 	args   []any
 	cmd    *redis.Cmd
@@ -38,7 +38,7 @@ type call struct {
 // send executes a script, joined with others that wait for the same server.
 // What no pipeline answered, or what the server did not know the script of, is
 // executed by itself.
-func (s *Store) send(ctx context.Context, script *redis.Script, keys []string, args []any) (any, error) {
+func (s *Store) send(ctx context.Context, script *script, keys []string, args []any) (any, error) {
 	if node, err := s.master(ctx, keys[0]); err == nil && node != nil {
 		b, _ := s.batches.LoadOrStore(node.Options().Addr, new(batch))
 		c := &call{ctx: ctx, script: script, keys: keys, args: args, done: make(chan struct{})}

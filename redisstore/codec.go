@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,11 +15,15 @@ const (
 	version   = 1
 	tombstone = 129
 
-	hotSize       = 56
+	hotSize       = 62
 	coldSize      = 59
 	tombstoneSize = 13
 
 	flagRemember = 1
+
+	flagSettled = 1
+	flagTwice   = 2
+	inRowUnit   = 4
 )
 
 // errRecord: a record that this build cannot read. It is left as it is.
@@ -32,9 +35,10 @@ func encodeHot(f *family.Record) []byte {
 	b = append(b, f.Current[:]...)
 	b = append(b, f.Attempt[:]...)
 	b = append(b, f.Prior[:]...)
-	b = append(b, flag(f.Settled, 1))
+	b = append(b, flag(f.Settled, flagSettled)|flag(f.Twice, flagTwice)|min(f.TwiceInRow, family.SharedAfter)*inRowUnit)
 	b = appendUint(b, uint64(f.RotatedAt.UnixMilli()), 6)
-	return binary.BigEndian.AppendUint32(b, f.Generation)
+	b = binary.BigEndian.AppendUint32(b, f.Generation)
+	return appendUint(b, uint64(f.LastUsed().UnixMilli()), 6)
 }
 
 func encodeCold(f *family.Record) []byte {
@@ -48,27 +52,44 @@ func encodeCold(f *family.Record) []byte {
 	return appendFingerprint(b, f.Fingerprint)
 }
 
-// moveSize is the length of a move without the rules at its end.
-const moveSize = 32 + 4 + 36 + (1 + 32 + 6) + (1 + 6 + 4) + 2*6
-
-// encodeMove is what a presentation asks of rotate.lua, which describes it.
-func encodeMove(p family.RotateRequest) []byte {
-	b := make([]byte, 0, moveSize+16)
+// encodeRequest returns what rotate.lua describes: what every rotation needs,
+// and what only the others do.
+func encodeRequest(p family.RotateRequest) (first, second []byte) {
+	const size = 32 + 4 + 32 + 6 + 36 + 5*6
+	b := make([]byte, 0, size+1+4+5*6)
 	b = append(b, p.Hash[:]...)
 	b = binary.BigEndian.AppendUint32(b, p.Generation)
-	b = appendFingerprint(b, p.Fingerprint)
-	b = append(b, version)
 	b = append(b, p.Successor[:]...)
 	b = append(b, p.Attempt[:]...)
-	b = append(b, 0)
+	b = appendFingerprint(b, p.Fingerprint)
 	b = appendUint(b, uint64(p.Now.UnixMilli()), 6)
-	b = binary.BigEndian.AppendUint32(b, p.Generation+1)
+	b = appendMillis(b, p.Policy.FreshTime())
+	for _, limit := range [...]time.Duration{p.Policy.Idle, p.Policy.Absolute, p.Policy.Browser} {
+		if limit <= 0 {
+			limit = noLimit
+		}
+		b = appendMillis(b, limit)
+	}
+
+	b = append(b, byte(p.Policy.Enforced))
+	for _, rule := range [...]bool{p.Policy.RevokeOnMismatch, p.Policy.RefuseStoreBehind, p.Policy.SingleUse, p.Policy.EndShared} {
+		b = append(b, '0'+flag(rule, 1))
+	}
+	b = appendMillis(b, p.Policy.Settle)
 	next, later := p.OvertakenAfter()
 	b = appendUint(b, uint64(next.UnixMilli()), 6)
 	b = appendUint(b, uint64(later.UnixMilli()), 6)
-	b = append(b, '0'+byte(p.Policy.Enforced&(family.IP|family.UserAgent|family.DeviceID)),
-		'0'+flag(p.Policy.RevokeOnMismatch, 1), '0'+flag(p.Policy.RefuseStoreBehind, 1), '0'+flag(p.Policy.SingleUse, 1))
-	return strconv.AppendInt(b, retentionMillis, 10)
+	b = appendMillis(b, family.TombstoneRetention)
+	b = appendMillis(b, family.ClockSkew)
+	return b[:size], b[size:]
+}
+
+// noLimit is longer than any session lives: a century.
+const noLimit = 100 * 365 * 24 * time.Hour
+
+// appendMillis rounds up, so that no time is shorter than it was.
+func appendMillis(b []byte, d time.Duration) []byte {
+	return appendUint(b, uint64((max(0, d)+time.Millisecond-1)/time.Millisecond), 6)
 }
 
 func appendFingerprint(b []byte, f family.Fingerprint) []byte {
@@ -113,9 +134,12 @@ func decode(subject family.Subject, id family.ID, hot, cold, device, auth string
 	copy(f.Current[:], hot[1:])
 	copy(f.Attempt[:], hot[33:])
 	copy(f.Prior[:], hot[39:])
-	f.Settled = hot[45] != 0
+	f.Settled = hot[45]&flagSettled != 0
+	f.Twice = hot[45]&flagTwice != 0
+	f.TwiceInRow = hot[45] / inRowUnit
 	f.RotatedAt = time.UnixMilli(int64(uintAt(hot, 46, 6)))
 	f.Generation = uint32(uintAt(hot, 52, 4))
+	f.UsedAt = time.UnixMilli(int64(uintAt(hot, 56, 6)))
 	f.Device = decodeDevice(device)
 	return f, decodeLogin(&f, cold, auth)
 }

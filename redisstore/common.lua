@@ -1,38 +1,4 @@
--- What the scripts share. A subject's families live in one hash, so that every
--- operation has one declared key, is atomic, and survives the migration of a
--- Cluster slot. Per family, with its raw 16-byte id as I:
---
---   I       version 1 | SHA-256 of the secret 32 | attempt 6 | prior 6 |
---           settled 1 | rotated at 6 | generation 4            (56 bytes)
---   I       version 129 | revoked at 6 | attempt 6 | reason    (a tombstone)
---   I..'c'  version 1 | created at 6 | authenticated at 5 | absolute expiry 6 |
---           idle timeout 4 | flags 1 | fingerprint 36          (59 bytes)
---   I..'d'  what the session list shows of the device          (opaque here)
---   I..'a'  the authentication context, if any                 (opaque here)
---   'p'     where expired ones are looked for next: see start.lua
---
--- A sorted set beside it, KEYS[2], is the subject's row. Its members are ids:
---
---   score  - revoked at           a tombstone
---   score  - revoked at - 2^48    a tombstone that may not have been announced
---   score  created at             a live family, only where there are many
---
--- So the newest tombstones are found without reading all, and the oldest and
--- newest of many families. Of few, which is all that a person has, the hash is
--- read as a whole: a row of them would take half as much memory again.
---
--- Numbers are big endian: times in milliseconds since 1970, the authentication
--- time and the idle timeout in seconds. A newer build may append bytes to a
--- record; they survive. No value exceeds 64 bytes, so that Redis keeps the
--- hash compact.
---
--- The time is the caller's: the protocol has no time window in which instances
--- whose clocks differ by seconds could disagree, and some servers forbid TIME.
-local VERSION, TOMBSTONE = 1, 129
--- family.MaxStep: the families that one step ends, and the tombstones kept.
-local STEP = 200
-local UNTOLD = 281474976710656
-local call, byte, sub, char, floor = redis.call, string.byte, string.sub, string.char, math.floor
+-- What the scripts share, over the layout of layout.lua.
 
 -- Numbers of six and of four bytes at position i.
 local function num6(s, i)
@@ -54,8 +20,8 @@ local function enc6(v)
 end
 
 local function is_family(hot, cold)
-  return hot and cold and #hot >= 56 and byte(hot, 1) == VERSION
-    and #cold >= 59 and byte(cold, 1) == VERSION
+  return hot and cold and #hot >= HOT_SIZE and byte(hot, 1) == VERSION
+    and #cold >= COLD_SIZE and byte(cold, 1) == VERSION
 end
 
 local function is_tombstone(hot)
@@ -64,7 +30,7 @@ end
 
 -- When the family ends unless it is rotated again.
 local function expires_at(hot, cold)
-  return math.min(num6(hot, 47) + num4(cold, 19) * 1000, num6(cold, 13))
+  return math.min(num6(hot, 57) + num4(cold, 19) * 1000, num6(cold, 13))
 end
 
 -- Only a server that may write can say that a family does not exist, or that it

@@ -38,7 +38,7 @@ func (r replicas) believe() time.Duration {
 // runDurably is run, followed by WAIT on the same connection and in the same
 // round trip. A replica that does not confirm in time is logged: the write is
 // done, it is only not certain to survive this server.
-func (s *Store) runDurably(ctx context.Context, script *redis.Script, keys []string, args ...any) (any, error) {
+func (s *Store) runDurably(ctx context.Context, script *script, keys []string, args ...any) (any, error) {
 	if s.wait.want < 0 {
 		return s.run(ctx, script, keys, args...)
 	}
@@ -70,7 +70,7 @@ func (s *Store) master(ctx context.Context, key string) (*redis.Client, error) {
 	return nil, nil
 }
 
-func (s *Store) runAndWait(ctx context.Context, node *redis.Client, want int, script *redis.Script, keys []string, args []any) (any, error) {
+func (s *Store) runAndWait(ctx context.Context, node *redis.Client, want int, script *script, keys []string, args []any) (any, error) {
 	exec := func(queue func(redis.Scripter) *redis.Cmd) (any, error) {
 		pipe := node.Pipeline()
 		cmd := queue(pipe)

@@ -1,103 +1,164 @@
 -- Lays a token before its family: family.Decide, case by case in its order.
 --
--- KEYS[1]  the subject's hash
+-- KEYS[1]  the subject's hash  KEYS[2]  its row
 -- ARGV     1 family id
---          2 hash of the presented secret 32 | its generation p 4 |
---            fingerprint 36 | how the record would begin: version 1, hash of
---            the successor's secret 32, attempt 6 | how it would end: settled
---            1, now 6, p + 1 4 | the rotation of the current generation after
---            which the presentation is overtaken: if that is p + 1 6, if it is
---            another 6 | rules, a digit each: enforced components, revoke on
---            mismatch, refuse store behind, single use | retention
+--          2 hash of the presented secret 32 | its generation p 4 | hash of
+--            the successor's secret 32 | attempt 6 | fingerprint 36 | now 6 |
+--            fresh time 6 | the policy's idle timeout 6, lifetime of
+--            remembered logins 6, and of others 6
 --          3 device
--- Returns  outcome, differing components, and the family's fields afterwards
---          (I, I..'c', I..'d', I..'a'), none where there is no family; or what
---          ordinary.lua says
+--          4 enforced components 1 | revoke on mismatch, refuse store behind,
+--            single use, end shared, a digit each | settle time 6 | the
+--            rotation of the current generation after which the request is
+--            overtaken: if that is p + 1 6, if it is another 6 | how long
+--            tombstones are kept 6 | by how much clocks may differ 6
+-- Returns  one string: outcome 1 | differing components 1 | notes (1 late, 2
+--          shared) 1 | where there is a family, the lengths of its fields I,
+--          I..'c' and I..'d' afterwards 3, these fields, and I..'a'
 --
 -- May run twice: the attempt that made the current generation, or the one
 -- before, or that ended the family, is told what it was told.
-local GONE, OTHER, REPEATED, ROTATED, REPLAYED, BEHIND, BEHIND_REFUSED, REUSED, OVERTAKEN = 0, 1, 2, 3, 4, 5, 6, 7, 8
-
-local key, id, move, device = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
-local hash, p, fingerprint, beginning = sub(move, 1, 32), num4(move, 33), sub(move, 37, 72), sub(move, 73, 111)
-local successor, attempt, now, rules = sub(beginning, 2, 33), sub(beginning, 34, 39), num6(move, 113), sub(move, 135)
-local enforced, retention = tonumber(sub(rules, 1, 1)), tonumber(sub(rules, 5))
-local function rule(i) return sub(rules, i, i) == '1' end
+local unpack_fields, min, max = struct.unpack, math.min, math.max
+local hash, p, successor, attempt, fingerprint, now, fresh_time, idle_limit, remembered_limit, browser_limit =
+  unpack_fields('>c32I4c32c6c36I6I6I6I6I6', ARGV[2])
+local key, id, device = KEYS[1], ARGV[1], ARGV[3]
+local GONE, OTHER, REPEATED, FRESH, ROTATED, REPLAYED, BEHIND, BEHIND_REFUSED, REUSED, OVERTAKEN = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 local rec = call('HMGET', key, id, id .. 'c', id .. 'd', id .. 'a')
 local hot, cold = rec[1], rec[2]
+local current, made, prior, flags, rotated, g, used
+local created, absolute, idle, bound, is_alive, _
+if hot and cold and #hot >= HOT_SIZE and #cold >= COLD_SIZE and byte(hot) == VERSION and byte(cold) == VERSION then
+  local login
+  _, current, made, prior, flags, rotated, g, used = unpack_fields(HOT, hot)
+  _, created, _, absolute, idle, login, bound = unpack_fields(COLD, cold)
+  idle = idle * 1000
+  local lifetime = login % 2 == 1 and remembered_limit or browser_limit
+  is_alive = now < used + idle and now < used + idle_limit and now < absolute and now < created + lifetime
+end
+
+-- The rotation of every day comes before the definitions, which would cost more
+-- than the rest: the same client, the current token, and nothing to correct.
+if is_alive and p == g and hash == current and bound == fingerprint and device == rec[3]
+  and used + fresh_time <= now and rotated <= now then
+  hot = struct.pack(HOT, VERSION, successor, attempt, made, flags % 4 >= 2 and flags - flags % 4 or 0, now, p + 1, now) .. sub(hot, HOT_SIZE + 1)
+  call('HSET', key, id, hot)
+  local ms = min(idle, absolute - now)
+  if call('PTTL', key) < ms then call('PEXPIRE', key, floor(ms * 17 / 16)) end
+  return char(ROTATED, 0, 0, #hot, #cold, #device) .. hot .. cold .. device .. (rec[4] or '')
+end
+--COMMON
+local enforced, policy, settle_time, next_after, later_after, retention, skew = unpack_fields('>Bc4I6I6I6I6I6', ARGV[4])
 if not hot then
   must_be_primary(key)
-  return { GONE, 0 }
+  return char(GONE, 0, 0)
 end
 
 if is_tombstone(hot) then
-  if now >= num6(hot, 2) + retention then return { GONE, 0 } end
-  local outcome = GONE
+  if now >= num6(hot, 2) + retention then return char(GONE, 0, 0) end
+  local outcome, notes = GONE, 0
   if sub(hot, 8, 13) == attempt then
     local reason = sub(hot, 14)
-    if reason == 'reuse' then outcome = REUSED elseif reason == 'fingerprint' then outcome = OTHER end
+    if reason == 'reuse' then outcome = REUSED end
+    if reason == 'shared' then outcome, notes = REUSED, 2 end
+    if reason == 'fingerprint' then outcome = OTHER end
   end
-  return { outcome, 0, hot }
+  return char(outcome, 0, notes, #hot, 0, 0) .. hot
 end
-if not is_family(hot, cold) then return redis.error_reply('SESSIONKIT unreadable record') end
-if now >= expires_at(hot, cold) then return { GONE, 0 } end
+if not current then return redis.error_reply('SESSIONKIT unreadable record') end
 
-local differs = 0
+if not is_alive then return char(GONE, 0, 0) end
+
+local settled, twice, in_row = flags % 2, floor(flags / 2) % 2, floor(flags / 4)
+local LATE, SHARED, SHARED_AFTER = 1, 2, 5
+local function rule(i) return sub(policy, i, i) == '1' end
+local differs, notes = 0, 0
 local function answer(outcome)
-  return { outcome, differs, hot, cold, rec[3], rec[4] }
+  local shown = rec[3] or ''
+  return char(outcome, differs, notes, #hot, #cold, #shown) .. hot .. cold .. shown .. (rec[4] or '')
 end
 local function ended(outcome, reason)
   bury(key, id, now, retention, attempt, reason)
-  return { outcome, differs, call('HGET', key, id) }
+  local tombstone = call('HGET', key, id)
+  return char(outcome, differs, notes, #tombstone, 0, 0) .. tombstone
+end
+local function write()
+  hot = struct.pack(HOT, VERSION, current, made, prior, settled + 2 * twice + 4 * in_row, rotated, g, used) .. sub(hot, HOT_SIZE + 1)
 end
 
 -- The binding comes before everything that could help or harm. Components of
 -- zeros are not bound; those that are not enforced follow the client.
-local bound = cold
-if sub(cold, 24, 59) ~= fingerprint then
+local followed = bound
+if bound ~= fingerprint then
   local zero, refused = string.rep('\0', 12), false
   for i = 0, 2 do
-    local was, shown = sub(cold, 24 + 12 * i, 35 + 12 * i), sub(fingerprint, 1 + 12 * i, 12 + 12 * i)
+    local was, shown = sub(bound, 1 + 12 * i, 12 + 12 * i), sub(fingerprint, 1 + 12 * i, 12 + 12 * i)
     local binding = floor(enforced / 2 ^ i) % 2 == 1
     if was ~= zero and was ~= shown then
       differs = differs + 2 ^ i
       refused = refused or binding
     end
     if not binding and shown ~= zero then
-      bound = sub(bound, 1, 23 + 12 * i) .. shown .. sub(bound, 36 + 12 * i)
+      followed = sub(followed, 1, 12 * i) .. shown .. sub(followed, 13 + 12 * i)
     end
   end
   if refused then
-    if rule(2) then return ended(OTHER, 'fingerprint') end
+    if rule(1) then return ended(OTHER, 'fingerprint') end
     return answer(OTHER)
   end
 end
 
-local function advance(outcome, prior)
-  local rotated = math.max(now, num6(hot, 47))
-  hot = beginning .. prior .. '\0' .. enc6(rotated) .. enc4(p + 1) .. sub(hot, 57)
-  if bound ~= cold or device ~= rec[3] then
-    cold, rec[3] = bound, device
+local function advance(outcome, before)
+  g, current, made, prior, settled = p + 1, successor, attempt, before, 0
+  if twice == 0 then in_row = 0 end
+  twice = 0
+  used = max(now, used)
+  rotated = max(now, min(rotated, now + skew))
+  write()
+  if followed ~= bound or device ~= rec[3] then
+    cold = sub(cold, 1, COLD_SIZE - #bound) .. followed .. sub(cold, COLD_SIZE + 1)
+    rec[3] = device
     call('HSET', key, id, hot, id .. 'c', cold, id .. 'd', device)
   else
     call('HSET', key, id, hot)
   end
-  keep(key, expires_at(hot, cold) - now)
+  keep(key, min(used + idle, absolute) - now)
   return answer(outcome)
 end
 
-local g, current = num4(hot, 53), sub(hot, 2, 33)
-local made, prior = sub(hot, 34, 39), sub(hot, 40, 45)
 if (p + 1 == g and attempt == made) or (p + 2 == g and attempt == prior) then return answer(REPEATED) end
-if p == g and hash == current then return advance(ROTATED, made) end
-if p + 1 == g and byte(hot, 46) == 0 and not rule(4) and successor == current then return answer(REPLAYED) end
+
+if p == g and hash == current then
+  local handed = rotated
+  if used <= now + skew then handed = max(used, rotated) end
+  local age = now - handed
+  if fresh_time > 0 and age < fresh_time and age >= -skew then return answer(FRESH) end
+  return advance(ROTATED, made)
+end
+
+if p + 1 == g and settled == 0 and not rule(3) and successor == current then
+  local changed, since = false, now - rotated
+  if now > used and now - used >= fresh_time / 8 then used, changed = now, true end
+  if fresh_time > 0 and since > fresh_time then
+    if since > settle_time then notes = notes + LATE end
+    if twice == 0 then twice, in_row, changed = 1, min(in_row + 1, SHARED_AFTER), true end
+    if in_row >= SHARED_AFTER then notes = notes + SHARED end
+  end
+  if notes >= SHARED and rule(4) then return ended(REUSED, 'shared') end
+  if changed then
+    write()
+    call('HSET', key, id, hot)
+    keep(key, min(used + idle, absolute) - now)
+  end
+  return answer(REPLAYED)
+end
+
 if p > g then
-  if rule(3) then return answer(BEHIND_REFUSED) end
+  if rule(2) then return answer(BEHIND_REFUSED) end
   return advance(BEHIND, string.rep('\0', 6))
 end
-if p + 1 == g and (byte(hot, 46) ~= 0 or rule(4)) and num6(hot, 47) > num6(move, 123)
-  or p + 1 ~= g and num6(hot, 47) > num6(move, 129) then
+if p + 1 == g and (settled == 1 or rule(3)) and rotated > next_after
+  or p + 1 ~= g and rotated > later_after then
   return answer(OVERTAKEN)
 end
 return ended(REUSED, 'reuse')

@@ -3,19 +3,21 @@ package redisstore
 import (
 	"context"
 	_ "embed"
+	"strings"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 )
 
 var (
+	//go:embed layout.lua
+	layoutLua string
 	//go:embed common.lua
 	commonLua string
 	//go:embed survey.lua
 	surveyLua string
 	//go:embed start.lua
 	startLua string
-	//go:embed ordinary.lua
-	ordinaryLua string
 	//go:embed rotate.lua
 	rotateLua string
 	//go:embed settle.lua
@@ -35,22 +37,74 @@ var (
 	//go:embed probe.lua
 	probeLua string
 
-	startScript    = redis.NewScript(commonLua + surveyLua + startLua)
-	rotateScript   = redis.NewScript(ordinaryLua + commonLua + rotateLua)
-	settleScript   = redis.NewScript(commonLua + settleLua)
-	revokeScript   = redis.NewScript(commonLua + surveyLua + revokeLua)
-	findScript     = redis.NewScript(commonLua + findLua)
-	listScript     = redis.NewScript(commonLua + surveyLua + listLua)
-	announceScript = redis.NewScript(announceLua)
+	startScript    = newScript(layoutLua, commonLua, surveyLua, startLua)
+	rotateScript   = newScript(layoutLua, strings.Replace(rotateLua, "--COMMON\n", commonLua, 1))
+	settleScript   = newScript(layoutLua, commonLua, settleLua)
+	revokeScript   = newScript(layoutLua, commonLua, surveyLua, revokeLua)
+	findScript     = newScript(layoutLua, commonLua, findLua)
+	listScript     = newScript(layoutLua, commonLua, surveyLua, listLua)
+	announceScript = newScript(announceLua)
 	// announcedScript notes in the subject's row what announceScript did.
-	announcedScript = redis.NewScript(commonLua + announcedLua)
-	newsScript      = redis.NewScript(newsLua)
-	probeScript     = redis.NewScript(probeLua)
+	announcedScript = newScript(layoutLua, commonLua, announcedLua)
+	newsScript      = newScript(newsLua)
+	probeScript     = newScript(probeLua)
 )
+
+// A script is a text in Lua that servers execute. They keep the texts that they
+// have executed by a name, which is the SHA-1 of the text. The server says the
+// name: programs that may use approved algorithms only (GODEBUG=fips140=only)
+// must not compute it, and redis.NewScript does when the program starts.
+type script struct {
+	text string
+	name atomic.Pointer[string] // nil until a server said it
+}
+
+func newScript(parts ...string) *script { return &script{text: strings.Join(parts, "")} }
+
+// Run executes the script by its name, and by its text on a server that does
+// not know it.
+func (s *script) Run(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd {
+	name := s.name.Load()
+	if name == nil {
+		if name = s.askName(ctx, c, keys); name == nil {
+			return s.Eval(ctx, c, keys, args...)
+		}
+	}
+	cmd := c.EvalSha(ctx, *name, keys, args...)
+	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+		return s.Eval(ctx, c, keys, args...)
+	}
+	return cmd
+}
+
+// Eval executes the script by its text.
+func (s *script) Eval(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd {
+	return c.Eval(ctx, s.text, keys, args...)
+}
+
+// askName asks a server, by a script, since not every user may SCRIPT LOAD. It
+// returns nil if there was no answer: the script's own execution tells why.
+func (s *script) askName(ctx context.Context, c redis.Scripter, keys []string) *string {
+	name, err := c.Eval(ctx, "return redis.sha1hex(ARGV[1])", keys, s.text).Text()
+	if err != nil {
+		return nil
+	}
+	s.name.Store(&name)
+	return &name
+}
+
+// EvalSha executes the script by its name in a pipeline. Where no server has
+// said the name yet it is executed by its text.
+func (s *script) EvalSha(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd {
+	if name := s.name.Load(); name != nil {
+		return c.EvalSha(ctx, *name, keys, args...)
+	}
+	return s.Eval(ctx, c, keys, args...)
+}
 
 // run executes a script on its keys, by its hash, and by its text on a server
 // that does not know it (after a restart, a failover, SCRIPT FLUSH).
-func (s *Store) run(ctx context.Context, script *redis.Script, keys []string, args ...any) (any, error) {
+func (s *Store) run(ctx context.Context, script *script, keys []string, args ...any) (any, error) {
 	return do(ctx, s, func(ctx context.Context) (any, error) {
 		return s.send(ctx, script, keys, args)
 	})

@@ -176,12 +176,10 @@ var errReply = errors.New("redisstore: unexpected reply")
 
 // Rotate implements family.Store.
 func (s *Store) Rotate(ctx context.Context, p family.RotateRequest) (family.Verdict, error) {
-	reply, err := s.run(ctx, rotateScript, s.keys(p.Subject), p.Family[:], encodeMove(p), encodeDevice(p.Device))
+	first, second := encodeRequest(p)
+	reply, err := s.run(ctx, rotateScript, s.keys(p.Subject), p.Family[:], first, encodeDevice(p.Device), second)
 	if err != nil {
 		return family.Verdict{}, err
-	}
-	if rest, ok := reply.(string); ok {
-		return ordinaryVerdict(p, rest)
 	}
 	v, err := verdictOf(p, reply)
 	if err != nil {
@@ -194,42 +192,43 @@ func (s *Store) Rotate(ctx context.Context, p family.RotateRequest) (family.Verd
 	return v, nil
 }
 
-// ordinaryVerdict is the verdict on a rotation that ordinary.lua made, which
-// returns what the caller does not know of the record.
-func ordinaryVerdict(p family.RotateRequest, rest string) (family.Verdict, error) {
-	const prior = len(family.Attempt{})
-	if len(rest) <= prior || len(rest) <= prior+int(rest[prior]) {
-		return family.Verdict{}, unavailable(errReply)
-	}
-	login, auth := rest[prior+1:prior+1+int(rest[prior])], rest[prior+1+int(rest[prior]):]
-	v := family.Verdict{Outcome: family.Rotated, Changed: true, Record: family.Record{
-		Subject: p.Subject, ID: p.Family, Generation: p.Generation + 1, Current: p.Successor,
-		Attempt: p.Attempt, Prior: family.Attempt([]byte(rest[:prior])), RotatedAt: time.UnixMilli(p.Now.UnixMilli()), Device: p.Device,
-	}}
-	if err := decodeLogin(&v.Record, login, auth); err != nil {
-		return family.Verdict{}, unavailable(err)
-	}
-	return v, nil
-}
+// Notes of rotate.lua.
+const (
+	noteLate   = 1
+	noteShared = 2
+)
 
+// verdictOf reads what rotate.lua returns, and describes.
 func verdictOf(p family.RotateRequest, reply any) (family.Verdict, error) {
-	parts, ok := reply.([]any)
-	if !ok || len(parts) < 2 {
+	text, ok := reply.(string)
+	if !ok || len(text) < 3 || text[0] > byte(family.Overtaken) {
 		return family.Verdict{}, unavailable(errReply)
 	}
-	outcome, ok1 := parts[0].(int64)
-	differs, ok2 := parts[1].(int64)
-	if !ok1 || !ok2 || outcome < 0 || outcome > int64(family.Overtaken) {
-		return family.Verdict{}, unavailable(errReply)
+	v := family.Verdict{
+		Outcome: family.Outcome(text[0]), Differs: family.Components(text[1]),
+		Late: text[2]&noteLate != 0, Shared: text[2]&noteShared != 0,
 	}
-	v := family.Verdict{Outcome: family.Outcome(outcome), Differs: family.Components(differs)}
-	if len(parts) > 2 {
+	if len(text) > 3 {
+		const header = 6
+		if len(text) < header {
+			return family.Verdict{}, unavailable(errReply)
+		}
+		var fields [3]string
+		rest := text[header:]
+		for i := range fields {
+			n := int(text[3+i])
+			if len(rest) < n {
+				return family.Verdict{}, unavailable(errReply)
+			}
+			fields[i], rest = rest[:n], rest[n:]
+		}
 		var err error
-		if v.Record, err = decode(p.Subject, p.Family, field(parts, 2), field(parts, 3), field(parts, 4), field(parts, 5)); err != nil {
+		if v.Record, err = decode(p.Subject, p.Family, fields[0], fields[1], fields[2], rest); err != nil {
 			return family.Verdict{}, unavailable(err)
 		}
 	}
 	v.Changed = v.Outcome == family.Rotated || v.Outcome == family.StoreBehind ||
+		v.Outcome == family.Replayed && v.Record.UsedAt.UnixMilli() == p.Now.UnixMilli() ||
 		v.Record.Revoked != "" && v.Record.Attempt == p.Attempt
 	return v, nil
 }

@@ -115,18 +115,18 @@ type SubjectClaims struct {
 // Sessions starts, refreshes, lists and revokes sessions. It is safe for
 // concurrent use. Close it when the program ends.
 type Sessions struct {
-	access                          *access.Tokens
-	store                           *observedStore
-	codec                           *codec
-	policy                          family.Policy
-	limit                           family.StartRequest // MaxSessions and RefuseAtLimit
-	binding                         Binding
-	claims                          ClaimsFunc
-	events                          EventHandler
-	timeout                         time.Duration
-	idle, absolute, browserAbsolute time.Duration
+	access  *access.Tokens
+	store   *observedStore
+	codec   *codec
+	policy  family.Policy
+	limit   family.StartRequest // MaxSessions and RefuseAtLimit
+	binding Binding
+	claims  ClaimsFunc
+	events  EventHandler
+	timeout time.Duration
 
 	coalesced coalescer
+	lost      lostAnswers
 	revoked   *revocations
 	settler   *settler
 	feed      feedState
@@ -176,7 +176,6 @@ func New(cfg Config) (*Sessions, error) {
 		access: cfg.Access, codec: newCodec(cfg.Access), policy: cfg.policy(binding),
 		limit:   family.StartRequest{MaxSessions: cfg.MaxSessions, RefuseAtLimit: cfg.RefuseAtLimit},
 		binding: binding, claims: cfg.Claims, events: cfg.Events, timeout: cfg.Timeout,
-		idle: cfg.IdleTimeout + cfg.Access.Lifetime(), absolute: cfg.AbsoluteLifetime, browserAbsolute: cfg.BrowserSessionLifetime,
 	}
 	if len(s.codec.mac.keys()) == 0 {
 		return nil, errors.New("refresh: the key ring of Config.Access holds no root secret: put 32 random bytes into access.Keys.Secrets")
@@ -235,7 +234,10 @@ func (c *Config) policy(b Binding) family.Policy {
 	return family.Policy{
 		Enforced: b.Enforced, RevokeOnMismatch: b.Revoke,
 		RefuseStoreBehind: c.Rotation.RefuseStoreBehind, SingleUse: c.Rotation.StrictSingleUse,
-		Settle: c.Rotation.SettleTime,
+		EndShared: c.Rotation.EndShared, Settle: c.Rotation.SettleTime,
+		// Requests within an access token's lifetime are not counted one by
+		// one: the last one may be that much later than the last renewal.
+		Idle: c.IdleTimeout + c.Access.Lifetime(), Absolute: c.AbsoluteLifetime, Browser: c.BrowserSessionLifetime,
 	}
 }
 

@@ -34,7 +34,7 @@ func (s *Sessions) List(ctx context.Context, current *access.Claims) ([]SessionI
 			id := rec.ID.String()
 			list = append(list, SessionInfo{
 				ID: id, Current: id == current.SessionID,
-				CreatedAt: rec.CreatedAt.UTC(), LastUsedAt: rec.RotatedAt.UTC(),
+				CreatedAt: rec.CreatedAt.UTC(), LastUsedAt: rec.LastUsed().UTC(),
 				UserAgent: rec.Device.UserAgent, IP: rec.Device.IP,
 			})
 		}

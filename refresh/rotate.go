@@ -131,7 +131,8 @@ func (s *Sessions) rotate(ctx context.Context, p presented) (_ *Grant, err error
 	if err != nil {
 		return nil, s.unavailable(ctx, e, err)
 	}
-	return s.grant(ctx, &v.Record, current, claims, p.client, v.Outcome, now)
+	limited := s.policy.Limit(v.Record)
+	return s.grant(ctx, &limited, current, claims, p.client, v.Outcome, now)
 }
 
 // policyFor is the configuration's, but for a login without a device id.
@@ -201,7 +202,7 @@ func (s *Sessions) recordVerdict(ctx context.Context, e Event, v family.Verdict)
 	switch v.Outcome {
 	case family.Rotated:
 		kinds[0] = EventRefresh
-	case family.Replayed, family.Repeated:
+	case family.Replayed, family.Repeated, family.Fresh:
 		kinds[0] = EventReplayed
 	case family.StoreBehind, family.StoreBehindRefused:
 		kinds[0] = EventStoreBehind
@@ -211,6 +212,15 @@ func (s *Sessions) recordVerdict(ctx context.Context, e Event, v family.Verdict)
 		kinds[0], e.Reason = EventReuse, v.Record.Revoked
 	default:
 		e.Reason = v.Record.Revoked
+	}
+	if v.Late {
+		kinds = append(kinds, EventLateReplay)
+		if s.lost.again(v.Record.ID, v.Record.Generation) {
+			kinds = append(kinds, EventCookiesLost)
+		}
+	}
+	if v.Shared {
+		kinds = append(kinds, EventShared)
 	}
 	if v.Outcome.Accepted() && v.Differs != 0 {
 		kinds = append(kinds, EventClientChanged)

@@ -128,13 +128,13 @@ func (s *Sessions) newFamily(ctx context.Context, p Login) (token, family.Record
 	}
 	rec := family.Record{
 		Subject: subject, ID: tok.family, Current: tok.hash(), Attempt: newAttempt(),
-		CreatedAt: now, RotatedAt: now, AuthTime: now.Truncate(time.Second),
+		CreatedAt: now, RotatedAt: now, UsedAt: now, AuthTime: now.Truncate(time.Second),
 		Remember: p.Remember, ACR: p.ACR, AMR: p.AMR,
 		Fingerprint: s.binding.fingerprint(fp, p.Client), Device: p.Client.device(),
 	}
 	lifetime := s.lifetime(p.Remember)
 	rec.AbsoluteExpiry = now.Add(lifetime).Truncate(time.Millisecond)
-	rec.Idle = min(s.idle, lifetime)
+	rec.Idle = min(s.policy.Idle, lifetime)
 	return tok, rec, s.checkBinding(ctx, p, &tok, rec.Fingerprint)
 }
 
@@ -213,9 +213,9 @@ func (s *Sessions) superseded(p Login, rec *family.Record) (same []family.ID, ot
 // lifetime is how long a login lasts, however busy it is.
 func (s *Sessions) lifetime(remember bool) time.Duration {
 	if remember {
-		return s.absolute
+		return s.policy.Absolute
 	}
-	return s.browserAbsolute
+	return s.policy.Browser
 }
 
 // admit asks the store to keep a new family, within the subject's limit.

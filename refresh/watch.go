@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sessionkit/sessionkit/access"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // WatchSession returns a context for long work on behalf of a session, such as
@@ -37,7 +38,7 @@ type sessionWatch struct {
 
 func (w *sessionWatch) run(ctx context.Context) {
 	// The session was used when the access token was issued, or later.
-	idleAt := w.claims.IssuedAt.Add(w.s.idle)
+	idleAt := w.claims.IssuedAt.Add(w.s.policy.Idle)
 	for {
 		at, now := idleAt, w.s.access.Now()
 		if last := w.claims.SessionExpiresAt; !last.IsZero() && last.Before(at) {
@@ -83,10 +84,11 @@ func (w *sessionWatch) usedUntil(ctx context.Context, now time.Time) time.Time {
 		return now.Add(watchRetry)
 	case rec.Revoked != "":
 		w.end(ErrRevoked)
-	case rec.ID.IsZero() || !rec.ExpiresAt().After(now):
+	case rec.ID.IsZero() || !alive(w.s.policy.Limit(rec), now):
 		w.end(ErrGone)
 	default:
-		return rec.ExpiresAt()
+		limited := w.s.policy.Limit(rec)
+		return limited.ExpiresAt()
 	}
 	return time.Time{}
 }
@@ -100,3 +102,5 @@ func reason(err error) error {
 	}
 	return ErrGone
 }
+
+func alive(rec family.Record, now time.Time) bool { return rec.Alive(now) }

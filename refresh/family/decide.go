@@ -26,7 +26,8 @@ type RotateRequest struct {
 	Now    time.Time
 }
 
-// A Policy holds the choices of a deployment that bear on a rotation.
+// A Policy holds the choices of a deployment that bear on a rotation, as they
+// are today.
 type Policy struct {
 	// Enforced are the fingerprint components that must match.
 	Enforced Components
@@ -36,12 +37,68 @@ type Policy struct {
 	RefuseStoreBehind bool
 	// SingleUse takes every generation as settled from the start: the letter
 	// of RFC 9700 section 4.14.2. A client that loses a response is then
-	// signed out.
+	// signed out, and no generation is fresh.
 	SingleUse bool
-	// Settle is the settle time, by which a presentation that was held up on
-	// its way is known. 0: none is looked for.
+	// EndShared ends a family that two clients share: see Verdict.Shared.
+	EndShared bool
+	// Settle is the settle time. Without it (0) no generation is fresh, no
+	// replay is late, and no presentation is overtaken.
 	Settle time.Duration
+
+	// Idle is the idle timeout, Absolute the lifetime of logins that are
+	// remembered, and Browser that of the others. Where they are shorter than
+	// what a record has, they hold: see Limit. 0: the record alone counts.
+	Idle, Absolute, Browser time.Duration
 }
+
+const (
+	// maxFresh is what a crash may take a browser back, 30 seconds, and a
+	// round trip.
+	maxFresh  = 45 * time.Second
+	roundTrip = 15 * time.Second
+	// maxShortFresh is the fresh time where the settle time is too short to
+	// cover a crash of the browser.
+	maxShortFresh = 10 * time.Second
+)
+
+// FreshTime returns how long a generation that was handed out is not rotated:
+// 45 seconds, or the settle time less 15 seconds if that is shorter. A browser
+// that crashes comes back with cookies of up to 30 seconds ago, and must not
+// find that two generations have passed meanwhile; the rest is for the round
+// trip and for the difference of clocks. Settle times below 30 seconds do not
+// cover a crash in any case: it is then half the settle time, at most 10 seconds.
+func (p *Policy) FreshTime() time.Duration {
+	if p.Settle <= 0 || p.SingleUse {
+		return 0
+	}
+	return max(min(maxFresh, p.Settle-roundTrip), min(maxShortFresh, p.Settle/2))
+}
+
+// Limit returns the record with the timeouts that hold today: the shorter of
+// what it has and what the Policy says. Stores keep the record as it is, so
+// that a timeout that is set back in time ends nobody's session.
+func (p *Policy) Limit(f Record) Record {
+	if p.Idle > 0 {
+		f.Idle = min(f.Idle, p.Idle)
+	}
+	if lifetime := p.lifetime(&f); lifetime > 0 {
+		f.AbsoluteExpiry = earlier(f.AbsoluteExpiry, f.CreatedAt.Add(lifetime))
+	}
+	return f
+}
+
+func (p *Policy) lifetime(f *Record) time.Duration {
+	if f.Remember {
+		return p.Absolute
+	}
+	return p.Browser
+}
+
+// SharedAfter is the number of generations in a row, each presented twice with
+// more than the fresh time between, after which a family counts as shared by
+// two clients. An honest client does this once for each answer that it lost,
+// so it would have to lose the answers of so many rotations in a row.
+const SharedAfter = 5
 
 // An Outcome is the answer to a RotateRequest.
 type Outcome uint8
@@ -53,10 +110,13 @@ const (
 	OtherClient
 	// Repeated: this very attempt was answered before; nothing changed.
 	Repeated
+	// Fresh: the current generation, which was handed out a moment ago;
+	// nothing changed, the client gets the same generation again.
+	Fresh
 	// Rotated: the successor is the current generation now.
 	Rotated
-	// Replayed: the predecessor of an unsettled generation; nothing
-	// changed, the client gets the same successor again.
+	// Replayed: the predecessor of an unsettled generation; the client gets
+	// the same successor again, and it counts as use.
 	Replayed
 	// StoreBehind: the token is authentic and newer than the store, which
 	// therefore lost writes; the store was moved forward.
@@ -70,7 +130,7 @@ const (
 	Overtaken
 )
 
-var outcomeNames = [...]string{"gone", "other_client", "repeated", "rotated", "replayed", "store_behind", "store_behind_refused", "reused", "overtaken"}
+var outcomeNames = [...]string{"gone", "other_client", "repeated", "fresh", "rotated", "replayed", "store_behind", "store_behind_refused", "reused", "overtaken"}
 
 // String returns the outcome's name in events and logs.
 func (o Outcome) String() string {
@@ -82,7 +142,7 @@ func (o Outcome) String() string {
 
 // Accepted reports whether the client gets tokens.
 func (o Outcome) Accepted() bool {
-	return o == Repeated || o == Rotated || o == Replayed || o == StoreBehind
+	return o == Repeated || o == Fresh || o == Rotated || o == Replayed || o == StoreBehind
 }
 
 // A Verdict is what Decide says of a RotateRequest.
@@ -94,6 +154,15 @@ type Verdict struct {
 	// there was none. Stores write it exactly when Changed.
 	Record  Record
 	Changed bool
+	// Late: a predecessor was replayed more than the settle time after its
+	// rotation. Its client lost the answer and was away, or somebody else has
+	// the token. Worth an event.
+	Late bool
+	// Shared: SharedAfter generations in a row were each presented twice with
+	// more than the fresh time between, as two clients do that use one chain
+	// of tokens. It is said at each such presentation. With Policy.EndShared
+	// the family is then revoked, and the Outcome is Reused.
+	Shared bool
 }
 
 // Decide is the rotation protocol: what a family answers to a presented
@@ -117,13 +186,15 @@ func Decide(f *Record, p RotateRequest) Verdict {
 			switch f.Revoked {
 			case ReasonReuse:
 				v.Outcome = Reused
+			case ReasonShared:
+				v.Outcome, v.Shared = Reused, true
 			case ReasonMismatch:
 				v.Outcome = OtherClient
 			}
 		}
 		return v
 	}
-	if !f.Alive(p.Now) {
+	if limited := p.Policy.Limit(*f); !limited.Alive(p.Now) {
 		v.Outcome = Gone
 		return v
 	}
@@ -146,6 +217,11 @@ func Decide(f *Record, p RotateRequest) Verdict {
 		p.Generation+2 == g && p.Attempt == f.Prior:
 		v.Outcome = Repeated
 
+	// Handed out a moment ago. Clients that renew eagerly would otherwise move
+	// the family on by generations while answers are still on the wire.
+	case p.Generation == g && equal(p.Hash, f.Current) && p.fresh(f):
+		v.Outcome = Fresh
+
 	case p.Generation == g && equal(p.Hash, f.Current):
 		v.Outcome = Rotated
 		v.advance(p, f.Attempt)
@@ -154,6 +230,11 @@ func Decide(f *Record, p RotateRequest) Verdict {
 	// It is given g again: a family never forks.
 	case p.Generation+1 == g && !f.Settled && !p.Policy.SingleUse && equal(p.Successor, f.Current):
 		v.Outcome = Replayed
+		v.replay(p)
+		if v.Shared && p.Policy.EndShared {
+			v.Outcome = Reused
+			v.revoke(ReasonShared, p)
+		}
 
 	// Authentic, yet newer than the record: the store lost acknowledged
 	// writes in a failover. The client is right and the store is wrong.
@@ -178,6 +259,37 @@ func Decide(f *Record, p RotateRequest) Verdict {
 	return v
 }
 
+// fresh reports whether the current generation was handed out less than the
+// fresh time ago. A time in the future is one of another clock: within
+// ClockSkew the generation is fresh, beyond it nothing can be known.
+func (p *RotateRequest) fresh(f *Record) bool {
+	handed := f.RotatedAt
+	if soon := p.Now.Add(ClockSkew); !f.UsedAt.After(soon) {
+		handed = later(handed, f.UsedAt)
+	}
+	age, limit := p.Now.Sub(handed), p.Policy.FreshTime()
+	return limit > 0 && age < limit && age >= -ClockSkew
+}
+
+// replay notes that a predecessor came again: as use, and as a second
+// presentation of its generation if it comes later than the fresh time. Of many
+// at a time one is written down.
+func (v *Verdict) replay(p RotateRequest) {
+	f, fresh := &v.Record, p.Policy.FreshTime()
+	if unused := p.Now.Sub(f.LastUsed()); unused > 0 && unused >= fresh/8 {
+		f.UsedAt, v.Changed = p.Now, true
+	}
+	since := p.Now.Sub(f.RotatedAt)
+	if fresh <= 0 || since <= fresh {
+		return
+	}
+	v.Late = since > p.Policy.Settle
+	if !f.Twice {
+		f.Twice, f.TwiceInRow, v.Changed = true, min(f.TwiceInRow+1, SharedAfter), true
+	}
+	v.Shared = f.TwiceInRow >= SharedAfter
+}
+
 // overtaken reports whether f has left the presentation behind.
 func (p *RotateRequest) overtaken(f *Record) bool {
 	next, later := p.OvertakenAfter()
@@ -187,12 +299,13 @@ func (p *RotateRequest) overtaken(f *Record) bool {
 	return f.RotatedAt.After(later)
 }
 
-// OvertakenAfter returns the times after which the current generation must have
-// been made for the presentation to be overtaken: by the generation next to the
-// presented one, and by a later one. The presentation is then from before that
-// generation could have settled, or existed, when its token may still have been
-// acceptable. One that arrives in time is never that old, unless the clocks of
-// two instances differ by more than 30 seconds or half the settle time.
+// OvertakenAfter returns two times. If the current generation was made after
+// them, the request is too old to prove theft: after next where it is the
+// presented token's successor, after later where it is a further one. The
+// request is then from before that generation could have settled, or existed,
+// when its token may still have been acceptable. A request that arrives in time
+// is never that old, unless the clocks of two instances differ by more than 30
+// seconds or half the settle time.
 func (p *RotateRequest) OvertakenAfter() (next, later time.Time) {
 	if p.Policy.Settle <= 0 {
 		return never, never
@@ -209,16 +322,25 @@ var never = time.UnixMilli(1<<48 - 1)
 
 // advance makes the presented token's successor the current generation. The
 // idle timeout starts anew; the absolute lifetime and AuthTime never move.
+//
+// Clocks. A RotatedAt in the future, beyond ClockSkew, was written by a clock
+// that was ahead: the presented token is the current one, so its generation was
+// made before the request was, however long the request was held up. It is
+// pulled back to what a right clock may have written; otherwise reuse would be
+// taken for overtaken until that time. Or this clock is hours behind: UsedAt
+// does not move back, so that the idle timeout is not cut.
 func (v *Verdict) advance(p RotateRequest, prior Attempt) {
 	f := &v.Record
 	f.Generation = p.Generation + 1
 	f.Current = p.Successor
 	f.Settled = false
-	f.Attempt, f.Prior = p.Attempt, prior
-	// An instance with a slow clock must not shorten the idle timeout.
-	if p.Now.After(f.RotatedAt) {
-		f.RotatedAt = p.Now
+	if !f.Twice {
+		f.TwiceInRow = 0
 	}
+	f.Twice = false
+	f.Attempt, f.Prior = p.Attempt, prior
+	f.UsedAt = later(p.Now, f.LastUsed())
+	f.RotatedAt = later(p.Now, earlier(f.RotatedAt, p.Now.Add(ClockSkew)))
 	// What is only reported follows the client, so that one change of
 	// address is one event and not one at every refresh from then on.
 	f.Fingerprint = f.Fingerprint.follow(p.Fingerprint, p.Policy.Enforced)

@@ -23,7 +23,7 @@ func familyAt(generation uint32, settled bool) *family.Record {
 		Attempt: family.Attempt{'c'}, Prior: family.Attempt{'p'},
 		CreatedAt: decideAt.Add(-48 * time.Hour), RotatedAt: decideAt.Add(-time.Hour), AuthTime: decideAt.Add(-48 * time.Hour).Truncate(time.Second),
 		Idle: 24 * time.Hour, AbsoluteExpiry: decideAt.Add(72 * time.Hour),
-		Remember: true, ACR: "gold", AMR: []string{"pwd"},
+		UsedAt: decideAt.Add(-time.Hour), Remember: true, ACR: "gold", AMR: []string{"pwd"},
 		Fingerprint: family.Fingerprint{{'i'}, {'u'}, {'d'}},
 		Device:      family.Device{UserAgent: "Firefox on Linux", IP: "192.0.2.1"},
 	}
@@ -65,6 +65,23 @@ func TestDecide(t *testing.T) {
 	}
 	hash := func(_ *family.Record, p *family.RotateRequest) { p.Hash[9]++ }
 	successor := func(_ *family.Record, p *family.RotateRequest) { p.Successor[9]++ }
+	// minutely settles in a minute; ago is so long after g was made and handed out.
+	minutely := rules(func(r *family.Policy) { r.Settle = time.Minute })
+	ago := func(made, handed time.Duration) edit {
+		return func(f *family.Record, p *family.RotateRequest) {
+			f.RotatedAt, f.UsedAt, p.Policy.Settle = p.Now.Add(-made), p.Now.Add(-handed), time.Minute
+		}
+	}
+	inRow := func(n uint8, twice bool) edit {
+		return func(f *family.Record, _ *family.RotateRequest) { f.TwiceInRow, f.Twice = n, twice }
+	}
+	end := rules(func(r *family.Policy) { r.EndShared = true })
+	idle := func(d time.Duration) edit { return rules(func(r *family.Policy) { r.Idle = d }) }
+	life := func(remembered, browser time.Duration) edit {
+		return rules(func(r *family.Policy) { r.Absolute, r.Browser = remembered, browser })
+	}
+	browser := func(f *family.Record, _ *family.RotateRequest) { f.Remember = false }
+	const ms, most = time.Millisecond, family.SharedAfter
 	unbound := func(f *family.Record, _ *family.RotateRequest) { f.Fingerprint = family.Fingerprint{} }
 	mine, other := family.Attempt{'n'}, family.Attempt{'o'}
 	expiry := familyAt(0, false).ExpiresAt()
@@ -90,6 +107,19 @@ func TestDecide(t *testing.T) {
 		{"expired, another client: gone", false, g, []edit{now(expiry), print('x', 'x', 'x')}, family.Gone, 0, false},
 		{"expired, a retry: gone", false, g - 1, []edit{now(expiry), attempt('c')}, family.Gone, 0, false},
 
+		{"expired by the idle timeout of today: gone", false, g, []edit{idle(time.Hour)}, family.Gone, 0, false},
+		{"a moment before that: rotated", false, g, []edit{idle(time.Hour + 1)}, family.Rotated, 0, true},
+		{"an idle timeout of today that is longer: gone as before", false, g, []edit{idle(1000 * time.Hour), now(expiry)}, family.Gone, 0, false},
+		{"expired by the lifetime of today: gone", false, g, []edit{life(48*time.Hour, 0)}, family.Gone, 0, false},
+		{"a moment before that: rotated", false, g, []edit{life(48*time.Hour+1, 0)}, family.Rotated, 0, true},
+		{"expired by the lifetime of today, for the browser's time: gone", false, g, []edit{browser, life(0, 48*time.Hour)}, family.Gone, 0, false},
+		{"remembered, the other lifetime: rotated", false, g, []edit{life(0, time.Hour)}, family.Rotated, 0, true},
+		{"not remembered, the other lifetime: rotated", false, g, []edit{browser, life(time.Hour, 0)}, family.Rotated, 0, true},
+		{"a lifetime of today that is longer: gone as before", false, g, []edit{life(9000*time.Hour, 9000*time.Hour), now(familyAt(0, false).AbsoluteExpiry)}, family.Gone, 0, false},
+		{"expired by today, a retry: gone", false, g - 1, []edit{idle(time.Hour), attempt('c')}, family.Gone, 0, false},
+		{"revoked as shared, by this attempt: reuse, again", false, g - 1, []edit{tombstone("shared", mine)}, family.Reused, 0, false},
+		{"revoked as shared, by another attempt: gone", false, g - 1, []edit{tombstone("shared", other)}, family.Gone, 0, false},
+
 		{"an enforced component differs: other client", false, g, []edit{print('i', 'x', 'd')}, family.OtherClient, family.UserAgent, false},
 		{"both differ: other client", false, g, []edit{print('x', 'x', 'x')}, family.OtherClient, family.IP | family.UserAgent | family.DeviceID, false},
 		{"an enforced component is missing: other client", false, g, []edit{print('i', 'u', 0)}, family.OtherClient, family.DeviceID, false},
@@ -110,12 +140,40 @@ func TestDecide(t *testing.T) {
 		{"p = g-2, the attempt that made g: reuse", true, g - 2, []edit{attempt('c')}, family.Reused, 0, true},
 		{"p = g, the attempt that made g: rotated", true, g, []edit{attempt('c')}, family.Rotated, 0, true},
 
+		{"p = g, within the fresh time: fresh", false, g, []edit{ago(45*time.Second-ms, 45*time.Second-ms)}, family.Fresh, 0, false},
+		{"p = g, after the fresh time: rotated", false, g, []edit{ago(45*time.Second, 45*time.Second)}, family.Rotated, 0, true},
+		{"p = g, handed out again within the fresh time: fresh", false, g, []edit{ago(time.Hour, 44*time.Second)}, family.Fresh, 0, false},
+		{"p = g, fresh, another hash: reuse", false, g, []edit{ago(0, 0), hash}, family.Reused, 0, true},
+		{"p = g, fresh, another client: other client", false, g, []edit{ago(0, 0), print('i', 'u', 'x')}, family.OtherClient, family.DeviceID, false},
+		{"p = g, fresh, a reported component differs: fresh", false, g, []edit{ago(0, 0), print('x', 'u', 'd')}, family.Fresh, family.IP, false},
+		{"p = g, fresh, the attempt that made g: fresh", false, g, []edit{ago(0, 0), attempt('c')}, family.Fresh, 0, false},
+		{"p = g, single use: never fresh", false, g, []edit{ago(0, 0), single}, family.Rotated, 0, true},
+		{"p = g, no settle time: never fresh", false, g, []edit{ago(0, 0), rules(func(r *family.Policy) { r.Settle = 0 })}, family.Rotated, 0, true},
+		{"p = g, made as far in the future as clocks may differ: fresh", false, g, []edit{ago(-family.ClockSkew, -family.ClockSkew)}, family.Fresh, 0, false},
+		{"p = g, made further in the future: rotated", false, g, []edit{ago(-family.ClockSkew-ms, -family.ClockSkew-ms)}, family.Rotated, 0, true},
+		{"p = g, handed out further in the future: as old as it was made", false, g, []edit{ago(45*time.Second, -time.Hour)}, family.Rotated, 0, true},
+		{"p = g, a short settle time: fresh for half of it", false, g, []edit{ago(time.Second-ms, time.Second-ms), short}, family.Fresh, 0, false},
+		{"p = g, a short settle time, half of it over: rotated", false, g, []edit{ago(time.Second, time.Second), short}, family.Rotated, 0, true},
+		{"p = g, twice in a row before: rotated, the row ends", false, g, []edit{ago(time.Hour, time.Hour), inRow(2, false)}, family.Rotated, 0, true},
+		{"p = g, twice this time: rotated, the row goes on", false, g, []edit{ago(time.Hour, time.Hour), inRow(2, true)}, family.Rotated, 0, true},
+
 		{"p = g, not settled: rotated", false, g, nil, family.Rotated, 0, true},
 		{"p = g, settled: rotated", true, g, nil, family.Rotated, 0, true},
 		{"p = g, another hash: reuse", true, g, []edit{hash}, family.Reused, 0, true},
 
-		{"p = g-1, not settled: replay", false, g - 1, nil, family.Replayed, 0, false},
-		{"p = g-1, not settled, a reported component differs: replay", false, g - 1, []edit{print('x', 'u', 'd')}, family.Replayed, family.IP, false},
+		{"p = g-1, not settled: replay", false, g - 1, nil, family.Replayed, 0, true},
+		{"p = g-1, not settled, a reported component differs: replay", false, g - 1, []edit{print('x', 'u', 'd')}, family.Replayed, family.IP, true},
+		{"p = g-1, an eighth of the fresh time after the rotation: replay, as use", false, g - 1, []edit{ago(5625*ms, 5625*ms)}, family.Replayed, 0, true},
+		{"p = g-1, sooner: replay, not written down", false, g - 1, []edit{ago(5624*ms, 5624*ms)}, family.Replayed, 0, false},
+		{"p = g-1, not settled, from before the last use: replay, not written down", false, g - 1, []edit{minutely, ago(10*time.Second, -time.Hour)}, family.Replayed, 0, false},
+		{"p = g-1, within the fresh time: replay, not counted", false, g - 1, []edit{ago(45*time.Second, 0)}, family.Replayed, 0, false},
+		{"p = g-1, after the fresh time: replay, counted", false, g - 1, []edit{ago(45*time.Second+ms, 0)}, family.Replayed, 0, true},
+		{"p = g-1, after the fresh time, again: replay, counted once", false, g - 1, []edit{ago(50*time.Second, 0), inRow(1, true)}, family.Replayed, 0, false},
+		{"p = g-1, shared: replay", false, g - 1, []edit{ago(time.Hour, 0), inRow(most-1, false)}, family.Replayed, 0, true},
+		{"p = g-1, shared, policy says end: reuse", false, g - 1, []edit{ago(time.Hour, 0), inRow(most-1, false), end}, family.Reused, 0, true},
+		{"p = g-1, shared before the policy said end: reuse", false, g - 1, []edit{ago(time.Hour, 0), inRow(most, true), end}, family.Reused, 0, true},
+		{"p = g-1, shared, within the fresh time, policy says end: replay", false, g - 1, []edit{ago(45*time.Second, 0), inRow(most, false), end}, family.Replayed, 0, false},
+		{"p = g-1, not shared, policy says end: replay", false, g - 1, []edit{ago(time.Hour, 0), inRow(most-2, false), end}, family.Replayed, 0, true},
 		{"p = g-1, not settled, another successor: reuse", false, g - 1, []edit{successor}, family.Reused, 0, true},
 		{"p = g-1, not settled, single use: reuse", false, g - 1, []edit{rules(func(r *family.Policy) { r.SingleUse = true })}, family.Reused, 0, true},
 		{"p = g-1, settled: reuse", true, g - 1, nil, family.Reused, 0, true},
@@ -166,6 +224,16 @@ func checkFamily(t *testing.T, before family.Record, v family.Verdict, p family.
 	want := before
 	switch {
 	case !v.Changed:
+	case v.Outcome == family.Reused && v.Shared:
+		want = before.Tombstone(family.ReasonShared, p.Attempt, p.Now)
+	case v.Outcome == family.Replayed:
+		fresh := p.Policy.FreshTime()
+		if p.Now.Sub(before.LastUsed()) >= fresh/8 {
+			want.UsedAt = p.Now
+		}
+		if since := p.Now.Sub(before.RotatedAt); fresh > 0 && since > fresh && !before.Twice {
+			want.Twice, want.TwiceInRow = true, min(before.TwiceInRow+1, family.SharedAfter)
+		}
 	case v.Outcome == family.Reused:
 		want = before.Tombstone(family.ReasonReuse, p.Attempt, p.Now)
 	case v.Outcome == family.OtherClient:
@@ -176,7 +244,17 @@ func checkFamily(t *testing.T, before family.Record, v family.Verdict, p family.
 		if v.Outcome == family.StoreBehind {
 			want.Prior = family.Attempt{} // the store lost the attempt that made p
 		}
-		want.RotatedAt, want.Device = p.Now, p.Device
+		want.RotatedAt, want.UsedAt, want.Device = p.Now, p.Now, p.Device
+		if latest := p.Now.Add(family.ClockSkew); before.RotatedAt.After(latest) {
+			want.RotatedAt = latest
+		}
+		if before.LastUsed().After(p.Now) {
+			want.UsedAt = before.LastUsed()
+		}
+		want.Twice = false
+		if !before.Twice {
+			want.TwiceInRow = 0
+		}
 		for i := range want.Fingerprint {
 			if p.Policy.Enforced&(1<<i) == 0 && p.Fingerprint[i] != [12]byte{} {
 				want.Fingerprint[i] = p.Fingerprint[i]
@@ -201,6 +279,10 @@ func familyDiff(got, want family.Record) string {
 		return "other attempts"
 	case !got.CreatedAt.Equal(want.CreatedAt) || !got.AuthTime.Equal(want.AuthTime) || !got.AbsoluteExpiry.Equal(want.AbsoluteExpiry) || got.Idle != want.Idle:
 		return "another login"
+	case !got.LastUsed().Equal(want.LastUsed()):
+		return "used at another time"
+	case got.Twice != want.Twice || got.TwiceInRow != want.TwiceInRow:
+		return "counted otherwise"
 	case !got.RotatedAt.Equal(want.RotatedAt):
 		return "rotated at another time"
 	case got.Remember != want.Remember || got.ACR != want.ACR || len(got.AMR) != len(want.AMR):
@@ -218,11 +300,78 @@ func TestDecideWithoutAFamilyIsGone(t *testing.T) {
 	}
 }
 
-func TestASlowClockDoesNotMoveTheRotationBack(t *testing.T) {
-	f, p := familyAt(3, true), tokenOf(3)
-	p.Now = f.RotatedAt.Add(-time.Minute)
-	if v := family.Decide(f, p); v.Outcome != family.Rotated || !v.Record.RotatedAt.Equal(f.RotatedAt) {
-		t.Errorf("%v, rotated at %v, was %v", v.Outcome, v.Record.RotatedAt, f.RotatedAt)
+// TestClocksThatDiffer: what a rotation writes when its clock is before the
+// last rotation's.
+func TestClocksThatDiffer(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		behind time.Duration
+		back   time.Duration // by how much RotatedAt moves
+	}{
+		{"a slow clock moves nothing back", 20 * time.Second, 0},
+		{"as slow as clocks may be", family.ClockSkew, 0},
+		{"a rotation from the future is pulled back to what a right clock may write", 6 * time.Hour, 6*time.Hour - family.ClockSkew},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f, p := familyAt(3, true), tokenOf(3)
+			p.Now = f.RotatedAt.Add(-c.behind)
+			v := family.Decide(f, p)
+			if v.Outcome != family.Rotated || !v.Record.RotatedAt.Equal(f.RotatedAt.Add(-c.back)) {
+				t.Errorf("%v, rotated at %v, was %v", v.Outcome, v.Record.RotatedAt, f.RotatedAt)
+			}
+			if before, after := f.ExpiresAt(), v.Record.ExpiresAt(); !after.Equal(before) {
+				t.Errorf("expires at %v, was %v", after, before)
+			}
+		})
+	}
+}
+
+// TestLateAndShared: what a verdict says of replays.
+func TestLateAndShared(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		after        time.Duration
+		inRow        uint8
+		single       bool
+		late, shared bool
+	}{
+		{"at once", 0, 4, false, false, false},
+		{"within the fresh time", 45 * time.Second, 4, false, false, false},
+		{"after the fresh time, for the fifth time in a row", 45*time.Second + 1, 4, false, false, true},
+		{"after the fresh time, for the fourth time in a row", 45*time.Second + 1, 3, false, false, false},
+		{"at the settle time", time.Minute, 0, false, false, false},
+		{"after the settle time", time.Minute + 1, 0, false, true, false},
+		{"two weeks later", 14 * 24 * time.Hour, 0, false, true, false},
+		{"two weeks later, for the fifth time in a row", 14 * 24 * time.Hour, 4, false, true, true},
+		{"before the rotation, held up", -time.Hour, 4, false, false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f, p := familyAt(3, false), tokenOf(2)
+			f.Idle, f.AbsoluteExpiry = 1000*time.Hour, decideAt.Add(1000*time.Hour)
+			f.TwiceInRow, p.Policy.Settle, p.Now = c.inRow, time.Minute, f.RotatedAt.Add(c.after)
+			for range 2 { // the second time it is a retry
+				v := family.Decide(f, p)
+				if v.Outcome != family.Replayed || v.Late != c.late || v.Shared != c.shared {
+					t.Errorf("%v, late %t, shared %t; want late %t, shared %t", v.Outcome, v.Late, v.Shared, c.late, c.shared)
+				}
+				f = &v.Record
+			}
+		})
+	}
+}
+
+func TestFreshTime(t *testing.T) {
+	for settle, want := range map[time.Duration]time.Duration{
+		0: 0, 2 * time.Second: time.Second, 20 * time.Second: 10 * time.Second, 24 * time.Second: 10 * time.Second,
+		30 * time.Second: 15 * time.Second, time.Minute: 45 * time.Second, 50 * time.Second: 35 * time.Second, 10 * time.Minute: 45 * time.Second,
+	} {
+		p := family.Policy{Settle: settle}
+		if got := p.FreshTime(); got != want {
+			t.Errorf("settle time %v: fresh for %v, want %v", settle, got, want)
+		}
+		if p.SingleUse = true; p.FreshTime() != 0 {
+			t.Errorf("settle time %v: fresh under single use", settle)
+		}
 	}
 }
 
@@ -305,7 +454,7 @@ func TestOutcomesHaveNamesAndAnswers(t *testing.T) {
 		accepted bool
 	}{
 		family.Gone: {"gone", false}, family.OtherClient: {"other_client", false},
-		family.Repeated: {"repeated", true}, family.Rotated: {"rotated", true}, family.Replayed: {"replayed", true},
+		family.Repeated: {"repeated", true}, family.Fresh: {"fresh", true}, family.Rotated: {"rotated", true}, family.Replayed: {"replayed", true},
 		family.StoreBehind: {"store_behind", true}, family.StoreBehindRefused: {"store_behind_refused", false},
 		family.Reused: {"reused", false}, family.Overtaken: {"overtaken", false}, 99: {"unknown", false},
 	} {

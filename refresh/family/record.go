@@ -63,6 +63,7 @@ const (
 	ReasonLogout     Reason = "logout"          // the user signed out
 	ReasonLogoutAll  Reason = "logout_all"      // the user signed out everywhere
 	ReasonReuse      Reason = "reuse"           // a token was replayed after its successor had settled
+	ReasonShared     Reason = "shared"          // two clients used one chain of tokens, and Policy.EndShared is set
 	ReasonLimit      Reason = "limit"           // the subject opened more sessions than allowed
 	ReasonPassword   Reason = "password"        // the password changed in another session
 	ReasonDeactivate Reason = "deactivated"     // the account was switched off
@@ -89,12 +90,26 @@ type Record struct {
 	// it); Prior made the one before. Zero where unknown.
 	Attempt, Prior Attempt
 
-	CreatedAt time.Time // millisecond precision, as all times here
-	RotatedAt time.Time // of the current generation; never moves back
-	AuthTime  time.Time // second precision; when the user proved who they are
+	// Twice is true once the predecessor of the current generation was
+	// presented again later than the fresh time after the rotation: an answer
+	// was lost, or there is a second client.
+	Twice bool
+	// TwiceInRow counts the generations in a row for which Twice became true,
+	// the current one included. It stops at SharedAfter.
+	TwiceInRow uint8
 
-	// Idle is the idle timeout; the family expires when it was not rotated
-	// for so long. Second precision.
+	CreatedAt time.Time // millisecond precision, as all times here
+	// RotatedAt is when the current generation was made. A clock that was
+	// ahead is corrected by the next rotation: see Decide.
+	RotatedAt time.Time
+	// UsedAt is when the current generation was last handed out, by its
+	// rotation or by a replay. It never moves back. A time before RotatedAt,
+	// such as zero, means RotatedAt.
+	UsedAt   time.Time
+	AuthTime time.Time // second precision; when the user proved who they are
+
+	// Idle is the idle timeout; the family expires when it was not used for
+	// so long. Second precision.
 	Idle time.Duration
 	// AbsoluteExpiry is the end of the login, whatever happens.
 	AbsoluteExpiry time.Time
@@ -132,10 +147,13 @@ const ClockSkew = 30 * time.Second
 // still finds what to announce.
 const TombstoneRetention = 48 * time.Hour
 
-// ExpiresAt returns when the family ends if it is not rotated again: its idle
+// LastUsed returns when the current generation was last handed out.
+func (f *Record) LastUsed() time.Time { return later(f.RotatedAt, f.UsedAt) }
+
+// ExpiresAt returns when the family ends if it is not used again: its idle
 // timeout, and never later than the absolute lifetime of the login.
 func (f *Record) ExpiresAt() time.Time {
-	idle := f.RotatedAt.Add(f.Idle)
+	idle := f.LastUsed().Add(f.Idle)
 	if idle.After(f.AbsoluteExpiry) {
 		return f.AbsoluteExpiry
 	}
@@ -145,4 +163,18 @@ func (f *Record) ExpiresAt() time.Time {
 // Alive reports whether the family is neither revoked nor expired at now.
 func (f *Record) Alive(now time.Time) bool {
 	return f.Revoked == "" && now.Before(f.ExpiresAt())
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }

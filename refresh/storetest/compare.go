@@ -99,7 +99,7 @@ func (w *walk) pass() {
 	case 1, 2:
 		d = time.Millisecond
 	case 3:
-		d = time.Second
+		d = []time.Duration{time.Second, 20 * time.Second, 50 * time.Second, 70 * time.Second}[w.choose(4)]
 	case 4:
 		d = 10 * time.Minute
 	case 5:
@@ -138,6 +138,14 @@ func (w *walk) stepStart() error {
 	if w.choose(4) == 3 { // as a store that lost writes has it
 		f = at(f, 3, w.choose(2) == 1)
 		f.Prior = attempt()
+	}
+	f.Remember = w.choose(2) == 0
+	switch w.choose(4) { // as two clients, or a clock that was ahead, leave it
+	case 2:
+		f.Twice, f.TwiceInRow = w.choose(2) == 1, uint8(w.choose(family.SharedAfter+1))
+	case 3:
+		f.RotatedAt = w.now.Add(time.Duration(w.choose(120)) * time.Second)
+		f.UsedAt = f.RotatedAt.Add(time.Duration(w.choose(120)) * time.Second)
 	}
 	f.Fingerprint = w.client()
 	req := family.StartRequest{Record: f, MaxSessions: w.choose(4), RefuseAtLimit: w.choose(2) == 1, Now: w.now}
@@ -191,7 +199,12 @@ func (w *walk) stepRotate() error {
 		RevokeOnMismatch:  w.choose(4) == 3,
 		RefuseStoreBehind: w.choose(4) == 3,
 		SingleUse:         w.choose(8) == 7,
+		EndShared:         w.choose(4) == 3,
 		Settle:            []time.Duration{0, time.Minute, 30 * time.Second, 4 * time.Hour}[w.choose(4)],
+	}
+	if w.choose(4) == 3 { // timeouts of today, some of them shorter
+		lifetimes := []time.Duration{0, time.Hour, 3 * 24 * time.Hour, 2 * lifetime}
+		p.Policy.Idle, p.Policy.Absolute, p.Policy.Browser = lifetimes[w.choose(4)], lifetimes[w.choose(4)], lifetimes[w.choose(4)]
 	}
 	if w.choose(16) == 15 {
 		p.Hash[0] ^= 1

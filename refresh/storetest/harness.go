@@ -145,7 +145,7 @@ func login(at time.Time) family.Record {
 func loginOf(subject family.Subject, at time.Time) family.Record {
 	f := family.Record{
 		Subject: subject, Attempt: attempt(),
-		CreatedAt: at, RotatedAt: at, AuthTime: at.Truncate(time.Second),
+		CreatedAt: at, RotatedAt: at, UsedAt: at, AuthTime: at.Truncate(time.Second),
 		Idle: idle, AbsoluteExpiry: at.Add(lifetime),
 		Remember: true, ACR: "urn:example:mfa", AMR: []string{"pwd", "otp"},
 		Fingerprint: client("home", "firefox", "laptop"),
@@ -258,6 +258,9 @@ func diffFamily(got, want family.Record) string {
 		{"Prior", got.Prior == want.Prior, got.Prior, want.Prior},
 		{"CreatedAt", got.CreatedAt.Equal(want.CreatedAt), got.CreatedAt, want.CreatedAt},
 		{"RotatedAt", got.RotatedAt.Equal(want.RotatedAt), got.RotatedAt, want.RotatedAt},
+		{"LastUsed", got.LastUsed().Equal(want.LastUsed()), got.LastUsed(), want.LastUsed()},
+		{"Twice", got.Twice == want.Twice, got.Twice, want.Twice},
+		{"TwiceInRow", got.TwiceInRow == want.TwiceInRow, got.TwiceInRow, want.TwiceInRow},
 		{"AuthTime", got.AuthTime.Equal(want.AuthTime), got.AuthTime, want.AuthTime},
 		{"Idle", got.Idle == want.Idle, got.Idle, want.Idle},
 		{"AbsoluteExpiry", got.AbsoluteExpiry.Equal(want.AbsoluteExpiry), got.AbsoluteExpiry, want.AbsoluteExpiry},
@@ -283,6 +286,9 @@ func diffVerdict(got, want family.Verdict) string {
 	}
 	if got.Differs != want.Differs {
 		return fmt.Sprintf("Differs is %q, want %q", got.Differs, want.Differs)
+	}
+	if got.Late != want.Late || got.Shared != want.Shared {
+		return fmt.Sprintf("late %t, shared %t; want %t, %t", got.Late, got.Shared, want.Late, want.Shared)
 	}
 	if want.Outcome == family.Gone && want.Record.Revoked == "" {
 		if got.Record.Revoked != "" {

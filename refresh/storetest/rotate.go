@@ -38,6 +38,35 @@ func rows(t time.Time) []row {
 	}
 	busy := f(4, false)
 	busy.RotatedAt = t.Add(lifetime - time.Hour)
+	// made is g, not settled, made and handed out at these times; ruled asks
+	// at a time, where settling takes a minute.
+	made := func(rotated, used time.Duration, change ...func(*family.Record)) family.Record {
+		r := f(2, false)
+		r.RotatedAt, r.UsedAt = t.Add(rotated), t.Add(used)
+		for _, c := range change {
+			c(&r)
+		}
+		return r
+	}
+	ruled := func(d time.Duration, change ...func(*family.Policy)) func(*family.RotateRequest) {
+		return func(p *family.RotateRequest) {
+			p.Now, p.Policy.Settle = t.Add(d), time.Minute
+			for _, c := range change {
+				c(&p.Policy)
+			}
+		}
+	}
+	settled := func(r *family.Record) { r.Settled = true }
+	row4 := func(r *family.Record) { r.TwiceInRow = family.SharedAfter - 1 }
+	row5 := func(r *family.Record) { r.Twice, r.TwiceInRow = true, family.SharedAfter }
+	forgotten := func(r *family.Record) { r.Remember = false }
+	end := func(p *family.Policy) { p.EndShared = true }
+	once := func(p *family.Policy) { p.SingleUse = true }
+	shortIdle := func(p *family.Policy) { p.Idle = time.Hour }
+	longer := func(p *family.Policy) { p.Idle, p.Absolute, p.Browser = 2*idle, 2*lifetime, 2*lifetime }
+	shortLife := func(p *family.Policy) { p.Absolute = 2 * time.Hour }
+	shortBrowser := func(p *family.Policy) { p.Browser = 2 * time.Hour }
+	const h = time.Hour
 	unbound := f(0, false)
 	unbound.Fingerprint = family.Fingerprint{}
 	return []row{
@@ -45,6 +74,16 @@ func rows(t time.Time) []row {
 		{"a millisecond before its idle timeout: rotated", f(2, true), 2, after(idle - time.Millisecond), family.Rotated},
 		{"at the end of its absolute lifetime, however busy: gone", busy, 4, after(lifetime), family.Gone},
 		{"a millisecond before that end: rotated", busy, 4, after(lifetime - time.Millisecond), family.Rotated},
+
+		{"at the idle timeout of today, if that is shorter: gone", made(0, 0), 2, ruled(h, shortIdle), family.Gone},
+		{"a millisecond before it: rotated", made(0, 0), 2, ruled(h-time.Millisecond, shortIdle), family.Rotated},
+		{"used meanwhile, the idle timeout of today starts from there: rotated", made(0, h/2), 2, ruled(h, shortIdle), family.Rotated},
+		{"at the absolute lifetime of today, if that is shorter: gone", made(h, h), 2, ruled(2*h, shortLife), family.Gone},
+		{"a millisecond before that lifetime: rotated", made(h, h), 2, ruled(2*h-time.Millisecond, shortLife), family.Rotated},
+		{"at the lifetime of today of logins that end with the browser: gone", made(h, h, forgotten), 2, ruled(2*h, shortBrowser), family.Gone},
+		{"each kind of login has its own lifetime: rotated", made(h, h), 2, ruled(2*h, shortBrowser), family.Rotated},
+		{"the other kind too: rotated", made(h, h, forgotten), 2, ruled(2*h, shortLife), family.Rotated},
+		{"timeouts of today that are longer change nothing: gone", made(0, 0), 2, ruled(idle, longer), family.Gone},
 
 		{"an enforced component differs: other client", f(2, true), 2, stranger, family.OtherClient},
 		{"an enforced component is missing: other client", f(2, true), 2, unnamed, family.OtherClient},
@@ -54,11 +93,38 @@ func rows(t time.Time) []row {
 		{"another client cannot end the family by replaying", f(2, true), 1, stranger, family.OtherClient},
 		{"another client cannot move the store forward", f(2, true), 7, stranger, family.OtherClient},
 
+		{"p = g, younger than the fresh time: fresh", made(0, 0), 2, ruled(45*time.Second - time.Millisecond), family.Fresh},
+		{"p = g, as old as the fresh time: rotated", made(0, 0), 2, ruled(45 * time.Second), family.Rotated},
+		{"p = g, the first one, younger than the fresh time: fresh", f(0, false), 0, ruled(0), family.Fresh},
+		{"p = g, handed out again within the fresh time: fresh", made(0, h), 2, ruled(h + 44*time.Second), family.Fresh},
+		{"p = g, fresh, another hash: reuse", made(0, 0), 2, func(p *family.RotateRequest) { ruled(0)(p); foreign(p) }, family.Reused},
+		{"p = g, fresh, another client: other client", made(0, 0), 2, func(p *family.RotateRequest) { ruled(0)(p); stranger(p) }, family.OtherClient},
+		{"p = g, fresh, a reported component differs: fresh", made(0, 0), 2, func(p *family.RotateRequest) { ruled(0)(p); elsewhere(p) }, family.Fresh},
+		{"p = g, fresh, single use: rotated", made(0, 0), 2, ruled(0, once), family.Rotated},
+		{"p = g, made by a clock that is ahead as clocks may be: fresh", made(30*time.Second, 30*time.Second), 2, ruled(0), family.Fresh},
+		{"p = g, made by a clock that is further ahead: rotated", made(h, h), 2, ruled(0), family.Rotated},
+		{"p = g, handed out by a clock that is further ahead: as old as it is", made(0, h), 2, ruled(45 * time.Second), family.Rotated},
+		{"p = g, settled, made by a clock that is ahead: fresh", made(30*time.Second, 30*time.Second, settled), 2, ruled(0), family.Fresh},
+
 		{"p = g, not settled: rotated", f(0, false), 0, nil, family.Rotated},
 		{"p = g, settled: rotated", f(2, true), 2, nil, family.Rotated},
 		{"p = g, another hash: reuse", f(2, false), 2, foreign, family.Reused},
 
 		{"p = g-1, not settled: replay", f(2, false), 1, nil, family.Replayed},
+		{"p = g-1, again within the fresh time: replay", made(0, 0), 1, ruled(45 * time.Second), family.Replayed},
+		{"p = g-1, again after the fresh time: replay, counted", made(0, 0), 1, ruled(45*time.Second + time.Millisecond), family.Replayed},
+		{"p = g-1, again after the settle time: replay, late", made(0, 0), 1, ruled(time.Minute + time.Millisecond), family.Replayed},
+		{"p = g-1, again and again: replay, counted once", made(0, 0, func(r *family.Record) { r.Twice, r.TwiceInRow = true, 2 }), 1, ruled(h), family.Replayed},
+		{"p = g-1, twice as often in a row as honest clients: replay, shared", made(0, 0, row4), 1, ruled(h), family.Replayed},
+		{"p = g-1, shared, the time after: replay, shared", made(0, 0, row5), 1, ruled(h), family.Replayed},
+		{"p = g-1, shared, within the fresh time: replay", made(0, 0, row4), 1, ruled(45 * time.Second), family.Replayed},
+		{"p = g-1, shared, policy says end: reuse", made(0, 0, row4), 1, ruled(h, end), family.Reused},
+		{"p = g-1, not shared yet, policy says end: replay", made(0, 0), 1, ruled(h, end), family.Replayed},
+		{"p = g, shared, policy says end: rotated", made(0, 0, row5), 2, ruled(h, end), family.Rotated},
+		{"p = g-1, again at once: replay, not written down", made(0, 0), 1, ruled(5 * time.Second), family.Replayed},
+		{"p = g-1, again after an eighth of the fresh time: replay, used", made(0, 0), 1, ruled(6 * time.Second), family.Replayed},
+		{"p = g-1, from before g, not settled: replay, not used", made(0, 0), 1, ruled(-h), family.Replayed},
+
 		{"p = g-1, settled: reuse", f(2, true), 1, nil, family.Reused},
 		{"p = g-1, not settled, another successor: reuse", f(2, false), 1, foreign, family.Reused},
 		{"p = g-1, not settled, single use: reuse", f(2, false), 1, strict, family.Reused},
@@ -152,7 +218,8 @@ var rotationRules = append([]rule{
 		for range 10 {
 			t = t.Add(24 * time.Hour)
 			h.expect(family.Replayed, present(f, 0, t))
-			h.holds(before, t) // a replay changes nothing, the idle timeout included
+			before.UsedAt = t // and nothing else
+			h.holds(before, t)
 		}
 	}},
 	{"a replay that comes after a rotation unsettles nothing", func(h *harness) {
@@ -199,6 +266,105 @@ var rotationRules = append([]rule{
 		f := h.keep(login(t))
 		if v := h.expect(family.Rotated, present(f, 0, t.Add(-30*time.Second))); !v.Record.RotatedAt.Equal(t) {
 			h.Errorf("RotatedAt moved back from %v to %v", t, v.Record.RotatedAt)
+		}
+	}},
+	{"a client all of whose answers are lost stays signed in while it is busy, to the end of the login", func(h *harness) {
+		t := now()
+		f := h.keep(login(t))
+		last := t.Add(lifetime - time.Millisecond)
+		h.expect(family.Rotated, present(f, 0, t.Add(time.Hour)))
+		for at := t.Add(time.Hour + idle - time.Second); at.Before(last); at = at.Add(idle - time.Second) {
+			h.expect(family.Replayed, present(f, 0, at))
+		}
+		h.expect(family.Replayed, present(f, 0, last))
+		h.lists(f.Subject, last, h.find(f, last))
+		h.expect(family.Gone, present(f, 0, t.Add(lifetime)))
+	}},
+	{"a fresh generation is handed out as often as asked for, and rotated when it is old enough", func(h *harness) {
+		t := now()
+		f := h.keep(login(t))
+		at := func(generation uint32, d time.Duration) family.RotateRequest {
+			p := present(f, generation, t.Add(d))
+			p.Policy.Settle = time.Minute
+			return p
+		}
+		for d := time.Duration(0); d < 45*time.Second; d += 5 * time.Second {
+			h.expect(family.Fresh, at(0, d))
+			h.holds(f, t)
+		}
+		h.expect(family.Rotated, at(0, 45*time.Second))
+		h.expect(family.Fresh, at(1, 50*time.Second))
+		h.expect(family.Replayed, at(0, 51*time.Second)) // handed out again
+		h.expect(family.Fresh, at(1, 95*time.Second))
+		h.expect(family.Rotated, at(1, 96*time.Second))
+	}},
+	{"a clock that was hours ahead is corrected by the next rotation: reuse is found, and the idle timeout is not cut", func(h *harness) {
+		t := now()
+		f := h.keep(login(t))
+		at := func(generation uint32, d time.Duration) family.RotateRequest {
+			p := present(f, generation, t.Add(d))
+			p.Policy.Settle = time.Minute
+			return p
+		}
+		h.expect(family.Rotated, at(0, 6*time.Hour))
+		v := h.expect(family.Rotated, at(1, time.Minute))
+		if latest := t.Add(time.Minute + family.ClockSkew); v.Record.RotatedAt.After(latest) {
+			h.Errorf("RotatedAt is %v, want at most %v", v.Record.RotatedAt, latest)
+		}
+		h.expect(family.Rotated, at(2, 3*time.Minute))
+		h.expect(family.Reused, at(0, 4*time.Minute))
+	}},
+	{"a clock that is hours behind does not cut the idle timeout", func(h *harness) {
+		t := now()
+		f := h.keep(login(t))
+		h.expect(family.Rotated, present(f, 0, t.Add(6*time.Hour)))
+		h.expect(family.Rotated, present(f, 1, t))
+		h.expect(family.Replayed, present(f, 1, t))
+		got := h.find(f, t)
+		if used := got.LastUsed(); used.Before(t.Add(6 * time.Hour)) {
+			h.Errorf("last used at %v, want no earlier than %v", used, t.Add(6*time.Hour))
+		}
+	}},
+	{"generations that are presented twice in a row are counted, and one that is not ends the row", func(h *harness) {
+		t := now()
+		f := h.keep(login(t))
+		at := func(generation uint32) family.RotateRequest {
+			p := present(f, generation, t)
+			p.Policy.Settle = time.Minute
+			return p
+		}
+		twice := func(g uint32) family.Verdict {
+			t = t.Add(10 * time.Minute)
+			h.expect(family.Rotated, at(g))
+			t = t.Add(5 * time.Minute)
+			h.expect(family.Replayed, at(g))
+			t = t.Add(time.Minute)
+			return h.expect(family.Replayed, at(g))
+		}
+		for g := range uint32(family.SharedAfter - 1) {
+			if v := twice(g); v.Shared || v.Record.TwiceInRow != uint8(g)+1 {
+				h.Fatalf("generation %d: shared %t, in a row %d", g, v.Shared, v.Record.TwiceInRow)
+			}
+		}
+		t = t.Add(10 * time.Minute)
+		h.expect(family.Rotated, at(family.SharedAfter-1))
+		for g := range uint32(family.SharedAfter + 2) {
+			v := twice(family.SharedAfter + g)
+			if want := g >= family.SharedAfter-1; v.Shared != want {
+				h.Fatalf("generation %d after the row ended: shared %t, in a row %d", g, v.Shared, v.Record.TwiceInRow)
+			}
+		}
+		t = t.Add(10 * time.Minute)
+		p := at(2*family.SharedAfter + 1)
+		p.Policy.EndShared = true
+		if v := h.expect(family.Reused, p); !v.Shared || v.Record.Revoked != family.ReasonShared {
+			h.Fatalf("shared %t, reason %q", v.Shared, v.Record.Revoked)
+		}
+		if v := h.expect(family.Reused, p); !v.Shared {
+			h.Error("the attempt that ended it does not hear again why")
+		}
+		if v := h.expect(family.Gone, at(0)); v.Record.Revoked != family.ReasonShared {
+			h.Errorf("reason %q", v.Record.Revoked)
 		}
 	}},
 	{"what is only reported follows the client; what is enforced stays", func(h *harness) {
@@ -287,7 +453,7 @@ func decisionTable() []rule {
 			if d := diffVerdict(h.rotate(p), want); d != "" {
 				h.Fatal(d)
 			}
-			if want.Outcome == family.Gone {
+			if want.Outcome == family.Gone && !r.record.Alive(p.Now) {
 				h.holdsNothing(r.record, p.Now)
 				return
 			}
