@@ -93,8 +93,8 @@ func (j *Jar) Delete(h http.Header, n Name) {
 // IsSet reports whether a response's header sets or deletes the cookie,
 // whoever wrote the line.
 func (j *Jar) IsSet(h http.Header, n Name) bool {
-	for key, lines := range h {
-		if isSetCookie(key) && slices.ContainsFunc(lines, j.isLineOf(n)) {
+	for field, lines := range h {
+		if isSetCookie(field) && slices.ContainsFunc(lines, j.isLineOf(n)) {
 			return true
 		}
 	}
@@ -104,19 +104,19 @@ func (j *Jar) IsSet(h http.Header, n Name) bool {
 // Unset takes every Set-Cookie of the cookie out of a response's header again,
 // whoever wrote the line.
 func (j *Jar) Unset(h http.Header, n Name) {
-	for key, lines := range h {
-		if !isSetCookie(key) {
+	for field, lines := range h {
+		if !isSetCookie(field) {
 			continue
 		}
-		if h[key] = slices.DeleteFunc(lines, j.isLineOf(n)); len(h[key]) == 0 {
-			delete(h, key)
+		if h[field] = slices.DeleteFunc(lines, j.isLineOf(n)); len(h[field]) == 0 {
+			delete(h, field)
 		}
 	}
 }
 
-// isSetCookie also finds a key that somebody put into the map by hand:
+// isSetCookie also finds a field that somebody put into the map by hand:
 // net/http sends it as it is.
-func isSetCookie(key string) bool { return strings.EqualFold(key, "Set-Cookie") }
+func isSetCookie(field string) bool { return strings.EqualFold(field, "Set-Cookie") }
 
 // isLineOf returns a test for lines that browsers take for the cookie: they
 // drop blanks around the name (RFC 6265bis section 5.6).

@@ -72,10 +72,6 @@ func decode(raw string) string {
 		raw = raw[1 : n-1]
 	}
 	if strings.IndexByte(raw, '%') >= 0 {
-		// An encoded character is three long.
-		if len(raw) > 3*maxSize {
-			return ""
-		}
 		decoded, err := url.PathUnescape(raw)
 		if err != nil || !isValue(decoded) {
 			return ""

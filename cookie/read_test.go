@@ -76,9 +76,9 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestReadDoesNotAllocate is not parallel: it counts the allocations of the
+// TestReadIsBounded is not parallel: it counts the allocations of the
 // whole program.
-func TestReadDoesNotAllocate(t *testing.T) {
+func TestReadIsBounded(t *testing.T) {
 	j := newJar(t, cookie.Config{})
 	for _, tt := range []struct{ name, header string }{
 		{"100,000 other cookies", strings.Repeat("a=b; ", 100_000) + "__Host-refresh=v"},
