@@ -14,39 +14,44 @@ const (
 	Access  Name = iota // the access token
 	Refresh             // the refresh token
 	Device              // the sealed id of the browser
-	Browser             // a constant that ends with the browser session
+	// Browser marks a login that ends with the browser. Its value never
+	// changes, so an old copy that a browser restores does no harm.
+	Browser
 	names
 )
 
-// A Prefix is what browsers enforce by a cookie's name (RFC 6265bis section
-// 4.1.3).
-type Prefix int
-
-const (
-	// PrefixHost, "__Host-", ties the cookie to this host over TLS: no
-	// sibling domain can plant it. The default.
-	PrefixHost Prefix = iota
-	// PrefixHostHTTP, "__Host-Http-", also keeps scripts from writing it, in
-	// browsers that know the prefix. To all others it is a name like any.
-	PrefixHostHTTP
-	// PrefixSecure, "__Secure-", only demands TLS. It allows a Domain, and
-	// with it every subdomain to read and plant the cookie.
-	PrefixSecure
-)
-
-// Config says how the cookies look. Keys is mandatory.
+// Config says how the cookies look. Keys is mandatory. The names begin with
+// "__Host-", which ties a cookie to this host over TLS: no sibling domain can
+// set or overwrite it (RFC 6265bis section 4.1.3.2).
 type Config struct {
-	// Prefix is put before the names.
-	Prefix Prefix
+	// HostHTTP makes the names begin with "__Host-Http-", which also keeps
+	// scripts from setting a cookie of the same name, in browsers that know it
+	// (Chromium from 140). To others the names begin with "__Host-" as always.
+	HostHTTP bool
+	// Domain shares the cookies with a domain and all its subdomains. The names
+	// then begin with "__Secure-", which demands TLS and nothing else. Every
+	// host under Domain is trusted with every session:
+	//
+	//   - Its server receives all the cookies with each request, and can act
+	//     as the user.
+	//   - It can overwrite or delete the cookies: sign the user out, or sign
+	//     the user in to an account of its choice without the user's notice.
+	//   - It, or a script that runs in one of its pages, can set a second
+	//     cookie of the same name with another Path or for one host. The
+	//     browser sends both, Read fails with ErrDuplicate, and Delete does
+	//     not remove the second: the user cannot stay signed in until it ends.
+	//
+	// What remains: scripts cannot read the cookies, and nobody can set them
+	// over plain http. If some host under Domain is not yours, leave Domain empty.
+	Domain string
 	// SameSite is Lax when zero: with Strict, whoever follows a link from a
 	// mail arrives signed out. Requests of other origins are to be refused by
 	// http.CrossOriginProtection in any case. None is for apps that run in
 	// another site's frame.
 	SameSite http.SameSite
-	// Domain shares the cookies with subdomains. Needs PrefixSecure.
-	Domain string
 	// BaseName tells apps on one host apart: "shop" makes "shop-access". The
-	// port is no part of a cookie's scope. Empty: access, refresh, device.
+	// port is no part of a cookie's scope. Empty: access, refresh, device,
+	// browser.
 	BaseName string
 	// InsecureHTTP drops Secure and the prefix, for development over plain
 	// http with clients other than browsers on localhost.
@@ -68,29 +73,14 @@ func (c *Config) validate() (full [names]string, err error) {
 			return full, fmt.Errorf("cookie: Config.Keys holds a secret of %d bytes: use at least %d random ones", len(k), minKey)
 		}
 	}
-	prefix, ok := map[Prefix]string{PrefixHost: "__Host-", PrefixHostHTTP: "__Host-Http-", PrefixSecure: "__Secure-"}[c.Prefix]
-	if !ok {
-		return full, errors.New("cookie: Config.Prefix is unknown: use one of the Prefix constants")
-	}
 	switch c.SameSite {
 	case 0, http.SameSiteLaxMode, http.SameSiteStrictMode, http.SameSiteNoneMode:
 	default:
 		return full, errors.New("cookie: Config.SameSite must be Lax, Strict or None: leaving it to the browser is not the same everywhere")
 	}
-	if c.Domain != "" && (c.Prefix != PrefixSecure || c.InsecureHTTP) {
-		return full, errors.New("cookie: Config.Domain needs PrefixSecure: browsers refuse a __Host- cookie with a Domain")
-	}
-	if c.Domain != "" && !isDomain(c.Domain) {
-		return full, errors.New("cookie: Config.Domain is no domain name: use one like example.com")
-	}
-	if c.InsecureHTTP {
-		if c.Prefix != PrefixHost {
-			return full, errors.New("cookie: Config.InsecureHTTP has no prefix: drop Prefix")
-		}
-		if c.SameSite == http.SameSiteNoneMode {
-			return full, errors.New("cookie: Config.InsecureHTTP excludes SameSite=None, which browsers accept only with Secure")
-		}
-		prefix = ""
+	prefix, err := c.prefix()
+	if err != nil {
+		return full, err
 	}
 	if c.BaseName != "" {
 		if !isBaseName(c.BaseName) {
@@ -99,6 +89,29 @@ func (c *Config) validate() (full [names]string, err error) {
 		prefix += c.BaseName + "-"
 	}
 	return [names]string{Access: prefix + "access", Refresh: prefix + "refresh", Device: prefix + "device", Browser: prefix + "browser"}, nil
+}
+
+// prefix returns what browsers enforce by a cookie's name.
+func (c *Config) prefix() (string, error) {
+	switch {
+	case c.InsecureHTTP && c.HostHTTP:
+		return "", errors.New("cookie: Config.InsecureHTTP has no prefix: drop HostHTTP")
+	case c.InsecureHTTP && c.Domain != "":
+		return "", errors.New("cookie: Config.Domain needs TLS: drop InsecureHTTP or Domain")
+	case c.InsecureHTTP && c.SameSite == http.SameSiteNoneMode:
+		return "", errors.New("cookie: Config.InsecureHTTP excludes SameSite=None, which browsers accept only with Secure")
+	case c.InsecureHTTP:
+		return "", nil
+	case c.Domain != "" && c.HostHTTP:
+		return "", errors.New("cookie: Config.Domain excludes HostHTTP: browsers refuse a __Host- cookie with a Domain")
+	case c.Domain != "" && !isDomain(c.Domain):
+		return "", errors.New("cookie: Config.Domain is no domain name: use one like example.com")
+	case c.Domain != "":
+		return "__Secure-", nil
+	case c.HostHTTP:
+		return "__Host-Http-", nil
+	}
+	return "__Host-", nil
 }
 
 func isBaseName(s string) bool {

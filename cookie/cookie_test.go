@@ -9,8 +9,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +36,7 @@ func newJar(t testing.TB, cfg cookie.Config) *cookie.Jar {
 }
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		cfg   cookie.Config
@@ -46,13 +45,12 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		{"no keys", cookie.Config{}, "Keys"},
 		{"empty keys", cookie.Config{Keys: keys()}, "Keys"},
 		{"a short key", cookie.Config{Keys: keys(keyA, keyB[:31])}, "Keys"},
-		{"an unknown prefix", cookie.Config{Prefix: 7, Keys: keys(keyA)}, "Prefix"},
 		{"SameSite left to the browser", cookie.Config{SameSite: http.SameSiteDefaultMode, Keys: keys(keyA)}, "SameSite"},
-		{"__Host- with a domain", cookie.Config{Domain: "example.com", Keys: keys(keyA)}, "Domain"},
-		{"__Host-Http- with a domain", cookie.Config{Prefix: cookie.PrefixHostHTTP, Domain: "example.com", Keys: keys(keyA)}, "Domain"},
-		{"a domain that injects an attribute", cookie.Config{Prefix: cookie.PrefixSecure, Domain: "example.com; Path=/x", Keys: keys(keyA)}, "Domain"},
-		{"a domain with a leading dot", cookie.Config{Prefix: cookie.PrefixSecure, Domain: ".example.com", Keys: keys(keyA)}, "Domain"},
-		{"insecure with a prefix", cookie.Config{InsecureHTTP: true, Prefix: cookie.PrefixSecure, Keys: keys(keyA)}, "InsecureHTTP"},
+		{"__Host-Http- with a domain", cookie.Config{HostHTTP: true, Domain: "example.com", Keys: keys(keyA)}, "Domain"},
+		{"a domain that injects an attribute", cookie.Config{Domain: "example.com; Path=/x", Keys: keys(keyA)}, "Domain"},
+		{"a domain with a leading dot", cookie.Config{Domain: ".example.com", Keys: keys(keyA)}, "Domain"},
+		{"a domain that is too long", cookie.Config{Domain: strings.Repeat("a.", 127) + "com", Keys: keys(keyA)}, "Domain"},
+		{"insecure with a prefix", cookie.Config{InsecureHTTP: true, HostHTTP: true, Keys: keys(keyA)}, "InsecureHTTP"},
 		{"insecure with a domain", cookie.Config{InsecureHTTP: true, Domain: "example.com", Keys: keys(keyA)}, "Domain"},
 		{"insecure with SameSite=None", cookie.Config{InsecureHTTP: true, SameSite: http.SameSiteNoneMode, Keys: keys(keyA)}, "InsecureHTTP"},
 		{"a base name that is a prefix", cookie.Config{BaseName: "__Host-x", Keys: keys(keyA)}, "BaseName"},
@@ -60,6 +58,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		{"a base name that is too long", cookie.Config{BaseName: strings.Repeat("a", 33), Keys: keys(keyA)}, "BaseName"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			if _, err := cookie.New(tt.cfg); err == nil || !strings.Contains(err.Error(), "Config."+tt.field) {
 				t.Errorf("error %v, want one that names Config.%s", err, tt.field)
 			}
@@ -69,9 +68,10 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 
 // strict is the server's grammar of RFC 6265bis section 4.1.1, for the
 // attributes that the package writes.
-var strict = regexp.MustCompile(`^[!#$%&'*+.^_\x60|~0-9A-Za-z-]+=[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*; Path=/(; Domain=[a-z.]+)?(; Secure)?; HttpOnly; SameSite=(Lax|Strict|None)(; Max-Age=[0-9]+; Expires=[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT)?$`)
+var strict = regexp.MustCompile(`^[!#$%&'*+.^_\x60|~0-9A-Za-z-]+=[A-Za-z0-9_.-]*; Path=/(; Domain=[a-z.]+)?(; Secure)?; HttpOnly; SameSite=(Lax|Strict|None)(; Max-Age=[0-9]+)?(; Expires=[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT)?$`)
 
 func TestAttributes(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		cfg  cookie.Config
@@ -80,13 +80,14 @@ func TestAttributes(t *testing.T) {
 		{"default", cookie.Config{}, "__Host-refresh=v; Path=/; Secure; HttpOnly; SameSite=Lax"},
 		{"strict", cookie.Config{SameSite: http.SameSiteStrictMode}, "__Host-refresh=v; Path=/; Secure; HttpOnly; SameSite=Strict"},
 		{"none", cookie.Config{SameSite: http.SameSiteNoneMode}, "__Host-refresh=v; Path=/; Secure; HttpOnly; SameSite=None"},
-		{"__Host-Http-", cookie.Config{Prefix: cookie.PrefixHostHTTP}, "__Host-Http-refresh=v; Path=/; Secure; HttpOnly; SameSite=Lax"},
-		{"subdomains", cookie.Config{Prefix: cookie.PrefixSecure, Domain: "example.com"}, "__Secure-refresh=v; Path=/; Domain=example.com; Secure; HttpOnly; SameSite=Lax"},
+		{"__Host-Http-", cookie.Config{HostHTTP: true}, "__Host-Http-refresh=v; Path=/; Secure; HttpOnly; SameSite=Lax"},
+		{"subdomains", cookie.Config{Domain: "example.com"}, "__Secure-refresh=v; Path=/; Domain=example.com; Secure; HttpOnly; SameSite=Lax"},
 		{"base name", cookie.Config{BaseName: "shop"}, "__Host-shop-refresh=v; Path=/; Secure; HttpOnly; SameSite=Lax"},
 		{"insecure", cookie.Config{InsecureHTTP: true}, "refresh=v; Path=/; HttpOnly; SameSite=Lax"},
 		{"insecure with a base name", cookie.Config{InsecureHTTP: true, BaseName: "shop"}, "shop-refresh=v; Path=/; HttpOnly; SameSite=Lax"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			j, h := newJar(t, tt.cfg), make(http.Header)
 			if err := j.Set(h, cookie.Refresh, "v", 0); err != nil {
 				t.Fatal(err)
@@ -97,7 +98,7 @@ func TestAttributes(t *testing.T) {
 			if err := j.Set(h, cookie.Refresh, "v", time.Hour); err != nil {
 				t.Fatal(err)
 			}
-			if got := h.Get("Set-Cookie"); !strings.HasPrefix(got, tt.want+"; Max-Age=3600; Expires=") || !strict.MatchString(got) {
+			if got := h.Get("Set-Cookie"); got != tt.want+"; Max-Age=3600" || !strict.MatchString(got) {
 				t.Errorf("kept cookie %s", got)
 			}
 			j.Delete(h, cookie.Refresh)
@@ -113,6 +114,7 @@ func TestAttributes(t *testing.T) {
 }
 
 func TestLifetimes(t *testing.T) {
+	t.Parallel()
 	j := newJar(t, cookie.Config{})
 	for _, tt := range []struct {
 		name    string
@@ -125,6 +127,7 @@ func TestLifetimes(t *testing.T) {
 		{"never more than browsers keep", 500 * 24 * time.Hour, 34_560_000},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			h := make(http.Header)
 			if err := j.Set(h, cookie.Access, "v", tt.maxAge); err != nil {
 				t.Fatal(err)
@@ -133,14 +136,12 @@ func TestLifetimes(t *testing.T) {
 			if err != nil || c.MaxAge != tt.seconds {
 				t.Fatalf("Max-Age %d, %v; want %d", c.MaxAge, err, tt.seconds)
 			}
-			if d := time.Until(c.Expires) - time.Duration(tt.seconds)*time.Second; d > time.Second || d < -2*time.Second {
-				t.Errorf("Expires and Max-Age differ by %v", d)
-			}
 		})
 	}
 }
 
 func TestSetRefusesAndLeavesTheHeaderAlone(t *testing.T) {
+	t.Parallel()
 	j := newJar(t, cookie.Config{})
 	room := 4096 - len(j.Name(cookie.Access))
 	for _, tt := range []struct {
@@ -155,12 +156,18 @@ func TestSetRefusesAndLeavesTheHeaderAlone(t *testing.T) {
 		{"a line break", "a\r\nX: y", 0, cookie.ErrValue},
 		{"a quote", `"a"`, 0, cookie.ErrValue},
 		{"a comma", "a,b", 0, cookie.ErrValue},
+		{"an equals sign, which frameworks encode", "YQ==", 0, cookie.ErrValue},
+		{"a percent sign, which frameworks decode", "a%2Eb", 0, cookie.ErrValue},
+		{"a plus sign, which some decode as a space", "a+b", 0, cookie.ErrValue},
+		{"a slash", "a/b", 0, cookie.ErrValue},
+		{"a tilde, which some encode", "a~b", 0, cookie.ErrValue},
 		{"a backslash", `a\b`, 0, cookie.ErrValue},
 		{"not ASCII", "ä", 0, cookie.ErrValue},
 		{"name and value beyond 4096 bytes", strings.Repeat("a", room+1), 0, cookie.ErrTooLarge},
 		{"a negative lifetime", "a", -time.Second, cookie.ErrLifetime},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			h := http.Header{"Set-Cookie": {"other=1", j.Name(cookie.Access) + "=before"}}
 			if err := j.Set(h, cookie.Access, tt.value, tt.age); !errors.Is(err, tt.err) {
 				t.Errorf("error %v, want %v", err, tt.err)
@@ -176,6 +183,7 @@ func TestSetRefusesAndLeavesTheHeaderAlone(t *testing.T) {
 }
 
 func TestOneLinePerName(t *testing.T) {
+	t.Parallel()
 	j := newJar(t, cookie.Config{})
 	h := http.Header{"Set-Cookie": {"__Host-refresh-other=1", "other=__Host-refresh=2", "broken"}}
 	for _, v := range []string{"a", "b"} {
@@ -201,7 +209,75 @@ func TestOneLinePerName(t *testing.T) {
 	}
 }
 
+func TestNames(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		cfg  cookie.Config
+		want string
+	}{
+		{cookie.Config{}, "__Host-access __Host-refresh __Host-device __Host-browser"},
+		{cookie.Config{HostHTTP: true}, "__Host-Http-access __Host-Http-refresh __Host-Http-device __Host-Http-browser"},
+		{cookie.Config{Domain: "example.com", BaseName: "shop"}, "__Secure-shop-access __Secure-shop-refresh __Secure-shop-device __Secure-shop-browser"},
+		{cookie.Config{InsecureHTTP: true}, "access refresh device browser"},
+	} {
+		j := newJar(t, tt.cfg)
+		got := strings.Join([]string{j.Name(cookie.Access), j.Name(cookie.Refresh), j.Name(cookie.Device), j.Name(cookie.Browser)}, " ")
+		if got != tt.want {
+			t.Errorf("names %q, want %q", got, tt.want)
+		}
+	}
+}
+
+// TestLinesOfOthers: a line that the app wrote counts when a browser takes it
+// for the same cookie, however it is spelt, and only then.
+func TestLinesOfOthers(t *testing.T) {
+	t.Parallel()
+	j := newJar(t, cookie.Config{})
+	written := httptest.NewRecorder()
+	http.SetCookie(written, &http.Cookie{Name: "__Host-refresh", Value: "a b", Path: "/", Secure: true, MaxAge: 5})
+	for _, tt := range []struct {
+		rule  string
+		h     http.Header
+		count bool
+	}{
+		{"written by http.SetCookie", written.Header(), true},
+		{"without attributes", http.Header{"Set-Cookie": {"__Host-refresh=x"}}, true},
+		{"deleted by somebody else", http.Header{"Set-Cookie": {"__Host-refresh=; Max-Age=0"}}, true},
+		{"a blank before the name", http.Header{"Set-Cookie": {" __Host-refresh=x"}}, true},
+		{"blanks after the name", http.Header{"Set-Cookie": {"__Host-refresh \t=x"}}, true},
+		{"a key that is not canonical", http.Header{"set-cookie": {"__Host-refresh=x"}}, true},
+		{"behind other lines", http.Header{"Set-Cookie": {"a=1", "b=2", "__Host-refresh=x"}}, true},
+		{"another case of the name is another cookie", http.Header{"Set-Cookie": {"__host-refresh=x"}}, false},
+		{"a longer name", http.Header{"Set-Cookie": {"__Host-refresh2=x"}}, false},
+		{"without a name", http.Header{"Set-Cookie": {"=__Host-refresh=x"}}, false},
+		{"without an equals sign: a value without a name", http.Header{"Set-Cookie": {"__Host-refresh; a=b"}}, false},
+		{"in another field", http.Header{"Cookie": {"__Host-refresh=x"}}, false},
+	} {
+		t.Run(tt.rule, func(t *testing.T) {
+			t.Parallel()
+			if got := j.IsSet(tt.h, cookie.Refresh); got != tt.count {
+				t.Errorf("IsSet = %v, want %v", got, tt.count)
+			}
+			lines := func() (n int) {
+				for _, l := range tt.h {
+					n += len(l)
+				}
+				return n
+			}
+			before := lines()
+			j.Unset(tt.h, cookie.Refresh)
+			if removed := before - lines(); (removed == 1) != tt.count || removed > 1 {
+				t.Errorf("Unset removed %d lines: %q", removed, tt.h)
+			}
+			if err := j.Set(tt.h, cookie.Refresh, "ours", 0); err != nil || !j.IsSet(tt.h, cookie.Refresh) {
+				t.Errorf("after Set: %q, %v", tt.h, err)
+			}
+		})
+	}
+}
+
 func TestDeletionDeletes(t *testing.T) {
+	t.Parallel()
 	j := newJar(t, cookie.Config{})
 	mux := http.NewServeMux()
 	mux.HandleFunc("/set", func(w http.ResponseWriter, r *http.Request) { j.Set(w.Header(), cookie.Refresh, "v", time.Hour) })
@@ -222,277 +298,6 @@ func TestDeletionDeletes(t *testing.T) {
 		res.Body.Close()
 		if n := len(client.Jar.Cookies(u)); n != step.kept {
 			t.Errorf("after %s: %d cookies", step.path, n)
-		}
-	}
-}
-
-func TestRead(t *testing.T) {
-	j := newJar(t, cookie.Config{})
-	for _, tt := range []struct {
-		name  string
-		lines []string
-		value string
-		err   error
-	}{
-		{"no header", nil, "", cookie.ErrAbsent},
-		{"other cookies", []string{"a=1; b=2"}, "", cookie.ErrAbsent},
-		{"alone", []string{"__Host-refresh=v"}, "v", nil},
-		{"among others", []string{"a=1; __Host-refresh=v; b=2"}, "v", nil},
-		{"without spaces, with tabs", []string{"a=1;__Host-refresh=v;\tb=2"}, "v", nil},
-		{"split over lines", []string{"a=1", "__Host-refresh=v", "b=2"}, "v", nil},
-		{"an equals sign in the value", []string{"__Host-refresh=v=="}, "v==", nil},
-		{"a longer name", []string{"__Host-refresh2=v"}, "", cookie.ErrAbsent},
-		{"a name that ends so", []string{"x__Host-refresh=v"}, "", cookie.ErrAbsent},
-		{"another case: browsers do not guard it", []string{"__host-refresh=v"}, "", cookie.ErrAbsent},
-		{"a value that looks like it", []string{"a=__Host-refresh=v"}, "", cookie.ErrAbsent},
-		{"no equals sign", []string{"__Host-refresh"}, "", cookie.ErrMalformed},
-		{"no equals sign, and a value", []string{"__Host-refresh; __Host-refresh=v"}, "", cookie.ErrDuplicate},
-		{"twice, equal", []string{"__Host-refresh=v; __Host-refresh=v"}, "v", nil},
-		{"twice, different", []string{"__Host-refresh=v; __Host-refresh=w"}, "", cookie.ErrDuplicate},
-		{"twice, in two lines", []string{"__Host-refresh=v", "__Host-refresh=w"}, "", cookie.ErrDuplicate},
-		{"twice, one empty", []string{"__Host-refresh=; __Host-refresh=w"}, "", cookie.ErrDuplicate},
-		{"empty", []string{"__Host-refresh="}, "", cookie.ErrMalformed},
-		{"quoted: the quotes are part of it", []string{`__Host-refresh="v"`}, `"v"`, nil},
-		{"a space inside is part of it", []string{"__Host-refresh=v w"}, "v w", nil},
-		{"blanks around it are not", []string{"a=b; \t__Host-refresh=v \t; c=d"}, "v", nil},
-		{"a blank in the name", []string{"__Host-refresh =v"}, "", cookie.ErrAbsent},
-		{"too long", []string{"__Host-refresh=" + strings.Repeat("v", 4097)}, "", cookie.ErrMalformed},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			r := &http.Request{Header: http.Header{"Cookie": tt.lines}}
-			if value, err := j.Read(r, cookie.Refresh); value != tt.value || !errors.Is(err, tt.err) || (err == nil) != (tt.err == nil) {
-				t.Errorf("Read = %q, %v; want %q, %v", value, err, tt.value, tt.err)
-			}
-		})
-	}
-}
-
-func TestSealing(t *testing.T) {
-	j := newJar(t, cookie.Config{})
-	for _, plain := range [][]byte{{}, {0}, []byte("device"), bytes.Repeat([]byte{0xff}, 1000)} {
-		value, err := j.Seal(cookie.Device, plain)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := j.Set(make(http.Header), cookie.Device, value, time.Hour); err != nil {
-			t.Errorf("a sealed value does not fit a cookie: %v", err)
-		}
-		if got, stale, err := j.Open(cookie.Device, value); err != nil || stale || !bytes.Equal(got, plain) {
-			t.Errorf("Open = %q, %v, %v", got, stale, err)
-		}
-		if len(plain) > 1 && strings.Contains(value, string(plain)) {
-			t.Error("the value is readable")
-		}
-		if _, _, err := j.Open(cookie.Refresh, value); !errors.Is(err, cookie.ErrSeal) {
-			t.Errorf("opened under another name: %v", err)
-		}
-	}
-	if _, err := j.Seal(cookie.Device, make([]byte, 4000)); !errors.Is(err, cookie.ErrTooLarge) {
-		t.Errorf("a value that is too large: %v", err)
-	}
-}
-
-func TestSealedValuesAreNotMalleable(t *testing.T) {
-	j := newJar(t, cookie.Config{})
-	value, err := j.Seal(cookie.Device, []byte("sixteen bytes ok"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	refused := func(name, v string) {
-		t.Helper()
-		if v == value {
-			return
-		}
-		if plain, _, err := j.Open(cookie.Device, v); !errors.Is(err, cookie.ErrSeal) || plain != nil {
-			t.Errorf("%s: opened as %q, %v", name, plain, err)
-		}
-	}
-	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_="
-	for i := range value {
-		for _, c := range alphabet {
-			refused(fmt.Sprintf("character %d", i), value[:i]+string(c)+value[i+1:])
-		}
-		refused("a line break inside", value[:i]+"\n"+value[i:])
-	}
-	refused("cut", value[:len(value)-1])
-	refused("longer", value+"A")
-	refused("padded", value+"=")
-	refused("empty", "")
-	refused("long", strings.Repeat("A", 1<<20))
-}
-
-func TestKeysAreReplacedAtRunTime(t *testing.T) {
-	current := [][]byte{keyA}
-	j := newJar(t, cookie.Config{Keys: func() [][]byte { return current }})
-	value, err := j.Seal(cookie.Device, []byte("v"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	current = [][]byte{keyB, keyA}
-	if _, stale, err := j.Open(cookie.Device, value); err != nil || !stale {
-		t.Errorf("under an older key: stale %v, %v", stale, err)
-	}
-	newer, err := j.Seal(cookie.Device, []byte("v"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	current = [][]byte{keyB}
-	if _, stale, err := j.Open(cookie.Device, newer); err != nil || stale {
-		t.Errorf("the newest key does not seal: stale %v, %v", stale, err)
-	}
-	if _, _, err := j.Open(cookie.Device, value); !errors.Is(err, cookie.ErrSeal) {
-		t.Errorf("under a key that is gone: %v", err)
-	}
-	current = nil
-	if _, err := j.Seal(cookie.Device, nil); err == nil {
-		t.Error("sealed without a key")
-	}
-	current = [][]byte{[]byte("short")}
-	if _, _, err := j.Open(cookie.Device, newer); err == nil {
-		t.Error("opened with a short key")
-	}
-}
-
-func TestNoNonceComesTwice(t *testing.T) {
-	j := newJar(t, cookie.Config{})
-	seen := make(map[string]bool)
-	for range 10_000 {
-		value, err := j.Seal(cookie.Device, []byte("v"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if seen[value] {
-			t.Fatal("two equal seals")
-		}
-		seen[value] = true
-	}
-}
-
-func TestReadIsBounded(t *testing.T) {
-	j := newJar(t, cookie.Config{})
-	r := &http.Request{Header: http.Header{"Cookie": {strings.Repeat("a=b; ", 100_000) + "__Host-refresh=v"}}}
-	if allocations := testing.AllocsPerRun(10, func() {
-		if v, err := j.Read(r, cookie.Refresh); v != "v" || err != nil {
-			t.Error(v, err)
-		}
-	}); allocations != 0 {
-		t.Errorf("%v allocations for 100,000 cookies", allocations)
-	}
-}
-
-func FuzzRead(f *testing.F) {
-	for _, seed := range []string{"__Host-refresh=v", "a=1; __Host-refresh=v", "__Host-refresh=v; __Host-refresh=w", `__Host-refresh="v"`, "=;=;;", "__Host-refresh", "\x00"} {
-		f.Add(seed)
-	}
-	j := newJar(f, cookie.Config{})
-	f.Fuzz(func(t *testing.T, header string) {
-		r := &http.Request{Header: http.Header{"Cookie": {header}}}
-		value, err := j.Read(r, cookie.Refresh)
-		// net/http drops blanks between a name and "=", which to Read are part of
-		// the name. Browsers drop them before they send. Line breaks, which it
-		// drops as well, are never in a header.
-		trimmed := strings.Contains(header, "__Host-refresh ") || strings.Contains(header, "__Host-refresh\t") || strings.ContainsAny(header, "\r\n")
-		if err == nil && !trimmed {
-			// net/http sees the same cookie.
-			for _, c := range r.CookiesNamed("__Host-refresh") {
-				if c.Quoted {
-					c.Value = `"` + c.Value + `"`
-				}
-				if c.Value != value {
-					t.Errorf("Read = %q, net/http reads %q from %q", value, c.Value, header)
-				}
-			}
-		}
-		if err != nil && value != "" {
-			t.Errorf("a value %q beside error %v", value, err)
-		}
-	})
-}
-
-func FuzzOpen(f *testing.F) {
-	j := newJar(f, cookie.Config{})
-	good, err := j.Seal(cookie.Device, []byte("device"))
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, seed := range []string{"", "AAAA", good[1:], "MTc5NTQ0ODc1OHw=", strings.Repeat("A", len(good))} {
-		f.Add(seed, 0, byte(0))
-	}
-	f.Add("", 10, byte('A'))
-	f.Fuzz(func(t *testing.T, value string, at int, c byte) {
-		if value == "" && at >= 0 && at < len(good) {
-			value = good[:at] + string(c) + good[at+1:]
-		}
-		if plain, _, err := j.Open(cookie.Device, value); err == nil && value != good {
-			t.Errorf("forged %q opens as %q", value, plain)
-		}
-	})
-}
-
-func Example() {
-	secret := []byte("32 random bytes from crypto/rand")
-	jar, err := cookie.New(cookie.Config{Keys: func() [][]byte { return [][]byte{secret} }})
-	if err != nil {
-		panic(err)
-	}
-	w := httptest.NewRecorder()
-	if err := jar.Set(w.Header(), cookie.Refresh, "token", 0); err != nil {
-		panic(err)
-	}
-	fmt.Println(w.Header().Get("Set-Cookie"))
-
-	r := httptest.NewRequest("GET", "/", nil)
-	r.AddCookie(w.Result().Cookies()[0])
-	token, err := jar.Read(r, cookie.Refresh)
-	fmt.Println(token, err)
-	// Output:
-	// __Host-refresh=token; Path=/; Secure; HttpOnly; SameSite=Lax
-	// token <nil>
-}
-
-func ExampleJar_Seal() {
-	secret := []byte("32 random bytes from crypto/rand")
-	jar, err := cookie.New(cookie.Config{Keys: func() [][]byte { return [][]byte{secret} }})
-	if err != nil {
-		panic(err)
-	}
-	value, err := jar.Seal(cookie.Device, []byte("device 7"))
-	if err != nil {
-		panic(err)
-	}
-	plain, stale, err := jar.Open(cookie.Device, value)
-	fmt.Println(string(plain), stale, err)
-	// Output: device 7 false <nil>
-}
-
-// many returns prefix1, prefix2, … n of them.
-func many(n int, prefix string) (list []string) {
-	for i := range n {
-		list = append(list, prefix+strconv.Itoa(i))
-	}
-	return list
-}
-
-func TestValues(t *testing.T) {
-	jar := newJar(t, cookie.Config{})
-	name := jar.Name(cookie.Refresh)
-	for _, tt := range []struct {
-		rule  string
-		lines []string
-		want  []string
-	}{
-		{"none", []string{"other=1"}, nil},
-		{"one", []string{"other=1; " + name + "=a"}, []string{"a"}},
-		{"different ones in the order they came", []string{name + "=b; " + name + "=a", name + "=c"}, []string{"b", "a", "c"}},
-		{"equal ones once", []string{name + "=a; " + name + "=a"}, []string{"a"}},
-		{"no malformed ones", []string{name + `="a"; ` + name + "=; " + name + "; " + name + "=" + strings.Repeat("a", 4097)}, nil},
-		{"names are exact", []string{strings.ToLower(name) + "=a"}, nil},
-		{"200 at most", []string{strings.Join(many(201, name+"="), ";")}, many(200, "")},
-	} {
-		r := httptest.NewRequest("GET", "/", nil)
-		r.Header["Cookie"] = tt.lines
-		if got := jar.ReadAll(r, cookie.Refresh); !slices.Equal(got, tt.want) {
-			t.Errorf("%s: %q, want %q", tt.rule, got, tt.want)
 		}
 	}
 }

@@ -11,7 +11,13 @@
 // The zero Config but for its Keys is the safe choice: __Host- names, Secure,
 // HttpOnly, SameSite=Lax, Path=/. What browsers would refuse or silently drop
 // is an error here: New refuses combinations of attributes that cannot work,
-// and Set refuses what does not fit into a cookie.
+// and Set refuses what does not fit into a cookie. Proxies have limits too: the
+// 4 KB that nginx has by default for all headers of a response hold a large
+// access token and a refresh token only if proxy_buffer_size is raised.
+//
+// Values consist of letters, digits, '-', '_' and '.', so that frameworks that
+// copy cookies pass them on unchanged, and are read also where one has quoted
+// or percent-encoded them.
 //
 // Package cookie does not know what the values mean.
 package cookie

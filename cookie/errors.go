@@ -8,11 +8,12 @@ var (
 	// ErrDuplicate: the request has several cookies of that name with
 	// different values; one of them was planted, and there is no telling which.
 	ErrDuplicate = errors.New("cookie: sent twice with different values")
-	// ErrMalformed: the value is empty, or longer than any of ours.
+	// ErrMalformed: the value is empty, wrongly encoded, or longer than any that
+	// Set writes.
 	ErrMalformed = errors.New("cookie: malformed value")
-	// ErrValue: the value to set has characters that cookies cannot hold (RFC
-	// 6265bis section 4.1.1), or is empty.
-	ErrValue = errors.New("cookie: value is empty or not made of cookie-octets")
+	// ErrValue: the value to set is empty, or has characters other than
+	// letters, digits, '-', '_' and '.'.
+	ErrValue = errors.New("cookie: value is empty or has characters other than A-Z a-z 0-9 - _ .")
 	// ErrTooLarge: name and value together exceed 4096 bytes, beyond which
 	// browsers drop a cookie without a word.
 	ErrTooLarge = errors.New("cookie: name and value exceed 4096 bytes")

@@ -2,6 +2,7 @@ package cookie
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,7 +25,8 @@ type Jar struct {
 	sealer     sealer
 }
 
-// New returns a Jar, or an error that names the field at fault.
+// New returns a Jar. It fails when the configuration cannot work, with an error
+// that names the field at fault and the remedy.
 func New(cfg Config) (*Jar, error) {
 	full, err := cfg.validate()
 	if err != nil {
@@ -54,13 +56,15 @@ func (j *Jar) Name(n Name) string { return j.full[n] }
 
 // Set writes a cookie into a response's header, in place of an earlier one of
 // that name: a response must not set a cookie twice (RFC 6265bis section
-// 4.1.1). With a maxAge of 0 the cookie ends with the browser session;
-// otherwise it is kept for so long, rounded down to seconds, at least one
-// second and at most 400 days. It fails with ErrValue, ErrTooLarge or
+// 4.1.1). The value consists of letters, digits, '-', '_' and '.', which every
+// framework passes on unchanged. With a maxAge of 0 the cookie ends with the
+// browser session; otherwise it is kept for so long, rounded down to seconds,
+// at least one second and at most 400 days. There is no Expires, which would
+// depend on two clocks that agree. It fails with ErrValue, ErrTooLarge or
 // ErrLifetime, and leaves the header alone then.
 func (j *Jar) Set(h http.Header, n Name, value string, maxAge time.Duration) error {
 	switch {
-	case value == "" || !isValue(value):
+	case !isValue(value):
 		return ErrValue
 	case len(j.full[n])+len(value) > maxSize:
 		return ErrTooLarge
@@ -69,9 +73,7 @@ func (j *Jar) Set(h http.Header, n Name, value string, maxAge time.Duration) err
 	}
 	line := j.full[n] + "=" + value + j.attributes
 	if maxAge > 0 {
-		seconds := max(1, int64(min(maxAge, maxLifetime)/time.Second))
-		expires := time.Now().Add(time.Duration(seconds) * time.Second)
-		line += "; Max-Age=" + strconv.FormatInt(seconds, 10) + "; Expires=" + expires.UTC().Format(http.TimeFormat)
+		line += "; Max-Age=" + strconv.FormatInt(max(1, int64(min(maxAge, maxLifetime)/time.Second)), 10)
 	}
 	j.Unset(h, n)
 	h.Add("Set-Cookie", line)
@@ -83,47 +85,61 @@ func (j *Jar) Set(h http.Header, n Name, value string, maxAge time.Duration) err
 // without which browsers ignore the deletion.
 func (j *Jar) Delete(h http.Header, n Name) {
 	j.Unset(h, n)
+	// Expires is for frameworks that copy a cookie and take a Max-Age of 0 for
+	// none.
 	h.Add("Set-Cookie", j.full[n]+"="+j.attributes+"; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT")
 }
 
-// IsSet reports whether a response's header sets or deletes the cookie.
+// IsSet reports whether a response's header sets or deletes the cookie,
+// whoever wrote the line.
 func (j *Jar) IsSet(h http.Header, n Name) bool {
-	for _, line := range h["Set-Cookie"] {
-		if j.isLineOf(line, n) {
+	for field, lines := range h {
+		if isSetCookie(field) && slices.ContainsFunc(lines, j.isLineOf(n)) {
 			return true
 		}
 	}
 	return false
 }
 
-// Unset takes the cookie's Set-Cookie out of a response's header again.
+// Unset takes every Set-Cookie of the cookie out of a response's header again,
+// whoever wrote the line.
 func (j *Jar) Unset(h http.Header, n Name) {
-	lines := h["Set-Cookie"]
-	kept := lines[:0]
-	for _, line := range lines {
-		if !j.isLineOf(line, n) {
-			kept = append(kept, line)
+	for field, lines := range h {
+		if !isSetCookie(field) {
+			continue
+		}
+		if h[field] = slices.DeleteFunc(lines, j.isLineOf(n)); len(h[field]) == 0 {
+			delete(h, field)
 		}
 	}
-	clear(lines[len(kept):])
-	if len(kept) == 0 {
-		delete(h, "Set-Cookie")
-		return
+}
+
+// isSetCookie also finds a field that somebody put into the map by hand:
+// net/http sends it as it is.
+func isSetCookie(field string) bool { return strings.EqualFold(field, "Set-Cookie") }
+
+// isLineOf returns a test for lines that browsers take for the cookie: they
+// drop blanks around the name (RFC 6265bis section 5.6).
+func (j *Jar) isLineOf(n Name) func(line string) bool {
+	return func(line string) bool {
+		name, _, ok := strings.Cut(line, "=")
+		return ok && strings.Trim(name, " \t") == j.full[n]
 	}
-	h["Set-Cookie"] = kept
 }
 
-func (j *Jar) isLineOf(line string, n Name) bool {
-	name, _, ok := strings.Cut(line, "=")
-	return ok && name == j.full[n]
-}
-
-// isValue checks for cookie-octets (RFC 6265bis section 4.1.1).
+// isValue reports whether Set writes the value.
 func isValue(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c >= 0x7f || c == '"' || c == ',' || c == ';' || c == '\\' {
+		if !valueByte[s[i]] {
 			return false
 		}
 	}
-	return true
+	return s != ""
 }
+
+var valueByte = func() (table [256]bool) {
+	for _, c := range []byte(alphanumeric + "-_.") {
+		table[c] = true
+	}
+	return table
+}()

@@ -2,15 +2,21 @@ package cookie
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 )
 
-// Read returns a cookie of the request as it was sent: whoever reads a token
-// judges its characters. Names are compared exactly: a browser that enforces
-// "__Host-" does not for "__host-". Quotes around a value are part of it, and
-// no value of ours has any. It fails with ErrAbsent, ErrDuplicate or
-// ErrMalformed. It does not allocate, and passes over the Cookie headers once.
+// Read returns the value that Set was given, also when a framework on the way
+// has put it in quotes or percent-encoded it. What Set cannot have written is
+// returned as it was sent, or is ErrMalformed: whoever reads a token judges its
+// characters. Names are compared exactly: a browser that enforces "__Host-"
+// does not for "__host-".
+//
+// It fails with ErrAbsent, with ErrDuplicate when the request has two values,
+// however they are encoded, and with ErrMalformed when the value is empty,
+// wrongly encoded or longer than Set allows. It passes over the Cookie headers
+// once, and does not allocate for values that nobody encoded.
 func (j *Jar) Read(r *http.Request, n Name) (string, error) {
 	name := j.full[n]
 	value, found := "", false
@@ -18,10 +24,11 @@ func (j *Jar) Read(r *http.Request, n Name) (string, error) {
 		for line != "" {
 			var pair string
 			pair, line, _ = strings.Cut(line, ";")
-			v, ok := valueOf(pair, name)
+			raw, ok := valueOf(pair, name)
 			if !ok {
 				continue
 			}
+			v := decode(raw)
 			if found && v != value {
 				return "", ErrDuplicate
 			}
@@ -31,7 +38,7 @@ func (j *Jar) Read(r *http.Request, n Name) (string, error) {
 	switch {
 	case !found:
 		return "", ErrAbsent
-	case value == "" || len(value) > maxSize:
+	case value == "":
 		return "", ErrMalformed
 	}
 	return value, nil
@@ -57,24 +64,48 @@ func valueOf(pair, name string) (value string, ok bool) {
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
+// decode undoes what frameworks do to a value. It returns "" for what Set
+// cannot have written, as far as it sees without looking at each character:
+// this is on the path of every request.
+func decode(raw string) string {
+	if n := len(raw); n > 1 && raw[0] == '"' && raw[n-1] == '"' {
+		raw = raw[1 : n-1]
+	}
+	if strings.IndexByte(raw, '%') >= 0 {
+		decoded, err := url.PathUnescape(raw)
+		if err != nil || !isValue(decoded) {
+			return ""
+		}
+		raw = decoded
+	}
+	if len(raw) > maxSize {
+		return ""
+	}
+	return raw
+}
+
 // maxValues is more cookies than browsers keep for a domain (Chromium 180,
 // Firefox 150), so that planting some cannot push the real one out.
 const maxValues = 200
 
-// ReadAll returns the different well-formed values that the request has for a
-// cookie, at most 200: for a logout, which has to end the session even if
-// somebody planted a second cookie of that name.
+// ReadAll returns the different values that the request has for a cookie and
+// that Set can have written, in the order in which they came, at most 200. It
+// undoes encodings as Read does. It is for a logout, which has to end the
+// session even if somebody planted a second cookie of that name.
 func (j *Jar) ReadAll(r *http.Request, n Name) []string {
 	var values []string
 	for _, line := range r.Header["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
-			v, ok := valueOf(pair, j.full[n])
-			if ok && isToken(v) && len(values) < maxValues && !slices.Contains(values, v) {
-				values = append(values, v)
+			raw, ok := valueOf(pair, j.full[n])
+			if !ok {
+				continue
+			}
+			if v := decode(raw); isValue(v) && !slices.Contains(values, v) {
+				if values = append(values, v); len(values) == maxValues {
+					return values
+				}
 			}
 		}
 	}
 	return values
 }
-
-func isToken(v string) bool { return v != "" && len(v) <= maxSize && isValue(v) }

@@ -8,7 +8,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"strconv"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/gorilla/securecookie"
 )
@@ -16,14 +19,24 @@ import (
 // minKey is the length of a secret in bytes, at least.
 const minKey = 32
 
-// base64URL is the outer spelling of securecookie values.
-var base64URL = base64.URLEncoding.Strict()
+// resealAfter is how old a sealed value may grow before Open asks for a new
+// one. It is far below the week or so to which some browsers cut lifetimes.
+const resealAfter = 24 * time.Hour
 
 // A sealer makes opaque values that only this app can have written. The MAC,
 // the envelope and the name that it is bound to are securecookie's. The
 // encryption is AES-256-GCM inside of it, with a random nonce: securecookie's
 // own mode is CTR, which OWASP ASVS 5.0 Appendix C disallows. 2^32 seals are
 // safe under one key.
+//
+// A sealed value is securecookie's text without the padding that it ends in:
+//
+//	base64url( time "|" base64url( nonce[12] ciphertext tag[16] ) "|" mac[32] )
+//
+// time is decimal Unix seconds. mac is the HMAC-SHA-256 of the cookie's full
+// name, "|", and all that stands before the last "|". The outer base64url has
+// no padding and one spelling. It has no version: a later layout takes another
+// key, derived with another label.
 type sealer struct {
 	keys func() [][]byte
 
@@ -33,42 +46,55 @@ type sealer struct {
 }
 
 // Seal encrypts and authenticates a value for one cookie. It fails with
-// ErrTooLarge when the result would not fit.
+// ErrTooLarge when the result would not fit into a cookie, and with an error
+// that names Config.Keys when that returns no usable secret.
 func (j *Jar) Seal(n Name, plain []byte) (string, error) {
 	codecs, err := j.sealer.current()
 	if err != nil {
 		return "", err
 	}
-	value, err := codecs[0].Encode(j.full[n], plain)
+	padded, err := codecs[0].Encode(j.full[n], plain)
+	value := strings.TrimRight(padded, "=")
 	if err != nil || len(j.full[n])+len(value) > maxSize {
 		return "", ErrTooLarge
 	}
 	return value, nil
 }
 
-// Open returns what Seal was given for this cookie. stale reports that the
-// value was sealed with another key than the newest, and should be sealed
-// anew. It fails with ErrSeal, whatever is wrong.
-func (j *Jar) Open(n Name, value string) (plain []byte, stale bool, err error) {
-	// securecookie takes several spellings of one value.
-	if len(value) > maxSize || !isCanonical(value) {
+// Open returns what Seal was given for this cookie. renew reports that the
+// value should be sealed and set again: it was sealed more than a day ago, or
+// with another key than the newest. It fails with ErrSeal, whatever is wrong
+// with the value, and with an error that names Config.Keys when that returns no
+// usable secret.
+func (j *Jar) Open(n Name, value string) (plain []byte, renew bool, err error) {
+	if len(value) > maxSize {
+		return nil, false, ErrSeal
+	}
+	// securecookie takes several spellings of one value, and so does base64.
+	text, err := base64.RawURLEncoding.DecodeString(value)
+	if err != nil || base64.RawURLEncoding.EncodeToString(text) != value {
 		return nil, false, ErrSeal
 	}
 	codecs, err := j.sealer.current()
 	if err != nil {
 		return nil, false, err
 	}
+	padded := base64.URLEncoding.EncodeToString(text)
 	for i, c := range codecs {
-		if c.Decode(j.full[n], value, &plain) == nil {
-			return plain, i > 0, nil
+		if c.Decode(j.full[n], padded, &plain) == nil {
+			return plain, i > 0 || isOld(text), nil
 		}
 	}
 	return nil, false, ErrSeal
 }
 
-func isCanonical(value string) bool {
-	b, err := base64URL.DecodeString(value)
-	return err == nil && base64URL.EncodeToString(b) == value
+// isOld tells by the time that an authentic sealed value begins with. A value
+// from far in the future was sealed when the clock was wrong, and is old too:
+// else it would not be renewed until the clock has caught up.
+func isOld(text []byte) bool {
+	stamp, _, _ := bytes.Cut(text, []byte("|"))
+	seconds, err := strconv.ParseInt(string(stamp), 10, 64)
+	return err != nil || time.Since(time.Unix(seconds, 0)).Abs() > resealAfter
 }
 
 // current returns the codecs of the current keys, newest first.
