@@ -61,7 +61,13 @@ type app struct {
 	keys     access.Keys
 	store    *counting
 	rec      *recorder
+	ahead    atomic.Int64 // of the kit's clock
 }
+
+// freshTime is for how long a generation is not rotated, and a second.
+const freshTime = 46 * time.Second
+
+func (a *app) now() time.Time { return time.Now().Add(time.Duration(a.ahead.Load())) }
 
 type recorder struct {
 	mu     sync.Mutex
@@ -91,7 +97,7 @@ func newApp(t testing.TB, change ...func(*middleware.Config)) *app {
 	check()
 	a.ring, err = access.NewKeyRing(a.keys)
 	check()
-	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: a.ring})
+	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: a.ring, Now: a.now})
 	check()
 	memory, err := family.NewMemoryStore(family.MemoryConfig{})
 	check()
@@ -130,6 +136,7 @@ func (a *app) login(subject string) tokens {
 	for _, c := range w.Result().Cookies() {
 		k.cookies[strings.TrimPrefix(c.Name, "__Host-")] = c.Value
 	}
+	a.ahead.Add(int64(freshTime))
 	return k
 }
 
@@ -534,6 +541,7 @@ func TestLateResponsesWriteNoCookies(t *testing.T) {
 				}
 			}
 			value, _ := jar.Cookie("__Host-refresh")
+			a.ahead.Add(int64(freshTime))
 			if g, err := a.sessions.Refresh(context.Background(), value.Value, a.BrowserClient(jar)); err != nil || g.Claims.Generation != 2 {
 				a.t.Errorf("the other tab refreshes: %v, %v", g, err)
 			}
@@ -812,7 +820,7 @@ func newAuth(t testing.TB, cfg middleware.Config) *middleware.Auth {
 // revokeElsewhere revokes through a second service on the same store.
 func revokeElsewhere(t testing.TB, a *app, _ family.ID) {
 	t.Helper()
-	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: a.ring})
+	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: a.ring, Now: a.now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -836,7 +844,7 @@ func (deaf) Follow(ctx context.Context, _ time.Duration, _ family.FeedHandler) e
 
 func TestAskStoreWhenFeedStale(t *testing.T) {
 	a := newApp(t)
-	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: a.ring})
+	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: a.ring, Now: a.now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,7 +50,7 @@ func (a *app) replaceKeys(secrets bool) {
 // service is another instance on the same keys, and on the given store.
 func (a *app) service(store family.Store) *refresh.Sessions {
 	a.t.Helper()
-	issuer, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: a.ring})
+	issuer, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: a.ring, Now: a.now})
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -473,7 +473,7 @@ func TestAPanickingHandlerLosesNoSession(t *testing.T) {
 func TestTokensThatOutgrowACookie(t *testing.T) {
 	a := newApp(t)
 	k := a.login("alice")
-	issuer, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: a.ring})
+	issuer, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: a.ring, Now: a.now})
 	if err != nil {
 		t.Fatal(err)
 	}

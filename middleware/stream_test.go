@@ -41,6 +41,7 @@ func TestAStreamEndsWithItsSession(t *testing.T) {
 			b := newBrowser(t, s)
 			b.want(200, "POST", "/login/alice")
 			b.forget()
+	a.ahead.Add(int64(freshTime))
 			before := b.cookie("__Host-refresh")
 			res, err := b.Get(s.URL + "/stream")
 			if err != nil {
@@ -77,7 +78,7 @@ func TestWatch(t *testing.T) {
 				a.t.Error(err)
 			}
 		}, refresh.ErrRevoked, 0},
-		{"its absolute lifetime is over, and no sooner", func(*app, tokens, func(), func()) {}, refresh.ErrGone, 24 * time.Hour},
+		{"its absolute lifetime is over, and no sooner", func(*app, tokens, func(), func()) {}, refresh.ErrGone, 24*time.Hour - freshTime},
 		{"the client hangs up", func(_ *app, _ tokens, hangUp, _ func()) { hangUp() }, context.Canceled, 0},
 		{"the handler has enough", func(_ *app, _ tokens, _, done func()) { done() }, context.Canceled, 0},
 	} {
@@ -85,7 +86,7 @@ func TestWatch(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := newApp(t)
 				k := a.login("alice")
-				start := time.Now()
+				start := a.now()
 				ctx, hangUp := context.WithCancel(t.Context())
 				defer hangUp()
 				serve(a.RequireAuth(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -97,7 +98,7 @@ func TestWatch(t *testing.T) {
 						t.Errorf("cause %v, want %v", err, tt.cause)
 					}
 				})), k.request("GET", "/", all).WithContext(ctx))
-				if got := time.Since(start); got != tt.after {
+				if got := a.now().Sub(start); got != tt.after {
 					t.Errorf("ended after %v, want %v", got, tt.after)
 				}
 			})

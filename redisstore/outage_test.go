@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -140,6 +141,7 @@ const storeTimeout = 300 * time.Millisecond
 type shop struct {
 	handler http.Handler
 	rec     *events
+	ahead   atomic.Int64 // of its clock
 }
 
 func newShop(t *testing.T, addr string) *shop { return newShopWith(t, addr, newRing(t)) }
@@ -156,9 +158,9 @@ func newShopWith(t *testing.T, addr string, ring *access.KeyRing) *shop {
 	t.Cleanup(func() { c.Close() })
 	store, err := redisstore.New(redisstore.Config{Client: c, Timeout: storeTimeout})
 	check(err)
-	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: ring})
-	check(err)
 	s := &shop{rec: new(events)}
+	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: ring, Now: func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }})
+	check(err)
 	sessions, err := refresh.New(refresh.Config{Access: tokens, Store: store, Events: s.rec, Timeout: storeTimeout})
 	check(err)
 	t.Cleanup(func() { sessions.Close() })
@@ -194,6 +196,7 @@ func (s *shop) login(t *testing.T) []string {
 	if len(cookies) != 3 || cookies[0] == "" {
 		t.Fatalf("login: %d %v", w.Code, cookies)
 	}
+	s.ahead.Add(int64(46 * time.Second)) // a younger generation is not rotated
 	return cookies
 }
 

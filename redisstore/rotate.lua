@@ -132,7 +132,10 @@ if p == g and hash == current then
   local handed = rotated
   if used <= now + skew then handed = max(used, rotated) end
   local age = now - handed
-  if fresh_time > 0 and age < fresh_time and age >= -skew then return answer(FRESH) end
+  if fresh_time > 0 and age < fresh_time and age >= -skew then
+    must_be_primary(key) -- or it may not have heard that the family is revoked
+    return answer(FRESH)
+  end
   return advance(ROTATED, made)
 end
 
@@ -150,6 +153,7 @@ if p + 1 == g and settled == 0 and not rule(3) and successor == current then
     call('HSET', key, id, hot)
     keep(key, min(used + idle, absolute) - now)
   end
+  must_be_primary(key)
   return answer(REPLAYED)
 end
 

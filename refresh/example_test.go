@@ -15,7 +15,10 @@ import (
 	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
-func exampleTokens() *access.Tokens {
+func exampleTokens() *access.Tokens { return exampleTokensAt(time.Now) }
+
+// exampleTokensAt has a clock of its own.
+func exampleTokensAt(now func() time.Time) *access.Tokens {
 	keys, err := access.GenerateKeys(access.EdDSA)
 	if err != nil {
 		panic(err)
@@ -24,7 +27,7 @@ func exampleTokens() *access.Tokens {
 	if err != nil {
 		panic(err)
 	}
-	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: ring})
+	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: ring, Now: now})
 	if err != nil {
 		panic(err)
 	}
@@ -50,7 +53,9 @@ func ExampleNew() {
 	if err != nil {
 		panic(err)
 	}
-	sessions, err := refresh.New(refresh.Config{Access: exampleTokens(), Store: store})
+	clock := time.Now()
+	tokens := exampleTokensAt(func() time.Time { return clock })
+	sessions, err := refresh.New(refresh.Config{Access: tokens, Store: store})
 	if err != nil {
 		panic(err)
 	}
@@ -61,6 +66,7 @@ func ExampleNew() {
 	if err != nil {
 		panic(err)
 	}
+	clock = clock.Add(time.Hour)
 	second, err := sessions.Refresh(ctx, first.RefreshToken, phone)
 	if err != nil {
 		panic(err)
@@ -68,6 +74,7 @@ func ExampleNew() {
 	lost, err := sessions.Refresh(ctx, first.RefreshToken, phone)
 	fmt.Println(lost.Outcome, lost.RefreshToken == second.RefreshToken, err)
 
+	clock = clock.Add(time.Hour)
 	if _, err = sessions.Refresh(ctx, second.RefreshToken, phone); err != nil {
 		panic(err)
 	}

@@ -449,7 +449,7 @@ func TestExhaustion(t *testing.T) {
 	// Millions of different forged tokens reach no store, and leave nothing.
 	calls := func() string {
 		for line := range strings.Lines(x.server.Must("INFO", "commandstats")) {
-			if strings.HasPrefix(line, "cmdstat_evalsha:") {
+			if strings.HasPrefix(line, "cmdstat_hmget:") {
 				calls, _, _ := strings.Cut(line, ",")
 				return calls
 			}

@@ -398,7 +398,7 @@ func TestProtectedEndpoints(t *testing.T) {
 }
 
 func TestRefreshEndpoint(t *testing.T) {
-	base := serveDemo(t)
+	base := serveDemo(t, "-settle", "2ms") // so that a generation is rotated after a millisecond
 	const path = "/auth/token/refresh"
 	b, n := newBrowser(t, base), newBrowser(t, base)
 	b.signIn("bob", "builder")
@@ -819,7 +819,7 @@ func TestBadFlags(t *testing.T) {
 }
 
 func TestThief(t *testing.T) {
-	b := newBrowser(t, serveDemo(t))
+	b := newBrowser(t, serveDemo(t, "-settle", "2ms"))
 	newBrowser(t, b.base).want(401, "", "POST", "/demo/replay", "")
 	b.signIn("alice", "wonderland")
 	b.want(404, "not_found", "POST", "/demo/replay", "")
