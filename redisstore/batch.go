@@ -36,10 +36,10 @@ type call struct {
 }
 
 // send executes a script, joined with others that wait for the same server.
-// What no pipeline answered, or what the server did not know the script of, is
-// executed by itself.
+// What no pipeline answered, or what has no name yet or none that the server
+// knows, is executed by itself.
 func (s *Store) send(ctx context.Context, script *script, keys []string, args []any) (any, error) {
-	if node, err := s.master(ctx, keys[0]); err == nil && node != nil {
+	if node, err := s.master(ctx, keys[0]); err == nil && node != nil && script.name.Load() != nil {
 		b, _ := s.batches.LoadOrStore(node.Options().Addr, new(batch))
 		c := &call{ctx: ctx, script: script, keys: keys, args: args, done: make(chan struct{})}
 		s.join(b.(*batch), c)

@@ -94,7 +94,7 @@ func (s *script) askName(ctx context.Context, c redis.Scripter, keys []string) *
 }
 
 // EvalSha executes the script by its name in a pipeline. Where no server has
-// said the name yet it is executed by its text.
+// said the name yet, as after Run it has, it is executed by its text.
 func (s *script) EvalSha(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd {
 	if name := s.name.Load(); name != nil {
 		return c.EvalSha(ctx, *name, keys, args...)
