@@ -97,6 +97,7 @@ func (c *cache) put(token string, ring *ringState, claims *Claims, now time.Time
 		c.bytes.Add(size(token, claims))
 	}
 	s.tokens[token] = cacheEntry{claims, ring}
+	c.expire(s, ring, now)
 	s.mu.Unlock()
 	c.shrink(ring, now)
 	return claims
@@ -139,6 +140,21 @@ func (c *cache) evict(s *cacheShard, ring *ringState, now time.Time) {
 	}
 	if !gone && victim != "" {
 		c.remove(s, victim)
+	}
+}
+
+// expire lets a few entries go that are no good any more, each time that one
+// comes, so that what has expired does not stay until the bounds are reached.
+func (c *cache) expire(s *cacheShard, ring *ringState, now time.Time) {
+	const look = 4
+	looked := 0
+	for token, e := range s.tokens {
+		if e.ring != ring || !now.Before(e.claims.ExpiresAt) {
+			c.remove(s, token)
+		}
+		if looked++; looked == look {
+			return
+		}
 	}
 }
 

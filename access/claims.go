@@ -22,9 +22,10 @@ type Claims struct {
 	SessionID  string
 	Generation uint64
 
-	// IssuedAt ("iat") and ExpiresAt ("exp") have millisecond precision
-	// between parties that know this package: "iat_ms" and "exp_ms" hold what
-	// the whole seconds of the standard claims leave out.
+	// IssuedAt ("iat") has millisecond precision between parties that know this
+	// package: "iat_ms" holds what the whole seconds of the standard claim leave
+	// out. ExpiresAt ("exp") is a whole second: the token is dead at the same
+	// time for every verifier.
 	IssuedAt, ExpiresAt time.Time
 	NotBefore           time.Time // "nbf"; zero if absent
 	// AuthTime ("auth_time") is when the user proved who they are. Renewing
@@ -63,19 +64,19 @@ func (c *Claims) HasScope(scope string) bool { return slices.Contains(c.Scopes, 
 // HasRole reports whether the token has exactly this role.
 func (c *Claims) HasRole(role string) bool { return slices.Contains(c.Roles, role) }
 
-// Mark reports true the first time that it is called for a token that Verify
+// FirstUse reports true the first time that it is called for a token that Verify
 // or Issue returned, for work to be done about once per token and process: one
 // that has fallen out of the cache, or is not cached at all, counts as new. It
-// is safe for concurrent use. For claims of VerifyExpired, and for those that
+// is safe for concurrent use. For claims of VerifyWithin, and for those that
 // an app made itself, it is always false.
-func (c *Claims) Mark() bool { return c.marked != nil && c.marked.CompareAndSwap(false, true) }
+func (c *Claims) FirstUse() bool { return c.marked != nil && c.marked.CompareAndSwap(false, true) }
 
 // registered are the members that this package reads and writes. No other
 // member may be spelt like one of them in another case: what one reader takes
 // for EXP, the next takes for exp.
 var registered = [...]string{
 	"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "sid", "gen", "auth_time", "session_exp",
-	"acr", "amr", "scope", "roles", "iat_ms", "exp_ms",
+	"acr", "amr", "scope", "roles", "iat_ms",
 }
 
 // isReserved reports whether a member is one of the registered, or spelt like

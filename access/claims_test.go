@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sessionkit/sessionkit/access"
+	"github.com/sessionkit/sessionkit/middleware"
 )
 
 // ASVS 10.3.2: by whole names, not by parts of them.
@@ -48,7 +49,7 @@ func TestDecodeFailsWithErrClaims(t *testing.T) {
 func TestMarkIsTrueOnce(t *testing.T) {
 	_, tokens := newAuthor(t, access.EdDSA, access.Config{})
 	text, issued := issue(t, tokens, login)
-	if !issued.Mark() || issued.Mark() {
+	if !issued.FirstUse() || issued.FirstUse() {
 		t.Error("what Issue returned")
 	}
 	// The first sight of a token, by many requests at once.
@@ -61,7 +62,7 @@ func TestMarkIsTrueOnce(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			if c.Mark() {
+			if c.FirstUse() {
 				marks.Add(1)
 			}
 		})
@@ -71,22 +72,22 @@ func TestMarkIsTrueOnce(t *testing.T) {
 		t.Errorf("%d of 16 requests were first", n)
 	}
 	other, _ := issue(t, tokens, login)
-	if c, err := tokens.Verify(other); err != nil || !c.Mark() {
+	if c, err := tokens.Verify(other); err != nil || !c.FirstUse() {
 		t.Errorf("another token: %v", err)
 	}
-	if new(access.Claims).Mark() {
+	if new(access.Claims).FirstUse() {
 		t.Error("claims of the app")
 	}
 }
 
 func TestContext(t *testing.T) {
-	if c, ok := access.FromContext(context.Background()); ok || c != nil {
+	if c, ok := middleware.Session(context.Background()); ok || c != nil {
 		t.Errorf("got %v, %v from an empty context", c, ok)
 	}
 	want := &access.Claims{Subject: "alice"}
-	ctx, cancel := context.WithTimeout(access.NewContext(context.Background(), want), time.Hour)
+	ctx, cancel := context.WithTimeout(middleware.NewContext(context.Background(), want), time.Hour)
 	defer cancel()
-	if c, ok := access.FromContext(ctx); !ok || c != want {
+	if c, ok := middleware.Session(ctx); !ok || c != want {
 		t.Errorf("got %v, %v", c, ok)
 	}
 }

@@ -2,7 +2,7 @@ package access
 
 import "errors"
 
-// Why a token is refused. Clients should not be told which.
+// Why a token is refused, or not issued. Clients should not be told which.
 var (
 	// ErrMalformed: not a token of the one form that is accepted: alphabet,
 	// segments, size, header, type, or JSON with members twice.
@@ -16,6 +16,10 @@ var (
 	ErrExpired = errors.New("access: token expired")
 	// ErrNotYetValid: issued, or valid from a time, in the future.
 	ErrNotYetValid = errors.New("access: token not yet valid")
+	// ErrCannotIssue: no token can say these claims: too large, not UTF-8, a
+	// reserved name, a scope with a blank, what does not marshal. No retry
+	// helps, unlike with a signer that fails.
+	ErrCannotIssue = errors.New("access: the claims cannot be issued")
 	// ErrClaims: a claim is missing or of the wrong type, or the token is of
 	// another issuer or for another audience.
 	ErrClaims = errors.New("access: unacceptable claims")

@@ -55,9 +55,6 @@ func AnySecret(secret []byte) *Key {
 	return k
 }
 
-// ParseKeys reads the text of a keys file, and Encode writes it.
-func ParseKeys(text []byte) (Keys, error) { return parseKeys(text) }
-
 func (k Keys) Encode() ([]byte, error) { return k.encode() }
 
 // Cached returns how many tokens the cache counts, how many bytes, and how

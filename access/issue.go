@@ -3,6 +3,8 @@ package access
 import (
 	"cmp"
 	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -12,37 +14,25 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 )
 
 // Issue signs a token. Subject, SessionID and AuthTime are mandatory; Issuer,
 // Audience, IssuedAt and ID are filled in, ClientID is the audience unless it
 // is set (a first-party app is its own client), and the token expires after
-// the lifetime, or at ExpiresAt if that comes sooner. It returns the token and
-// its claims; the error says what cannot be issued, or that signing failed.
+// the lifetime, rounded up to a second, or at ExpiresAt, rounded down, if that
+// comes sooner. It returns the token and its claims. It fails with
+// ErrCannotIssue, or with another error when signing failed.
 func (t *Tokens) Issue(c Claims) (token string, issued *Claims, err error) {
-	if err := checkIssue(c); err != nil {
+	key := t.ring.state.Load().signing
+	body, issued, err := t.prepare(c, key, 0)
+	if err != nil {
 		return "", nil, err
 	}
-	t.complete(&c)
-	body, plain := c.encode()
-	if c.Custom != nil {
-		if body, err = addCustom(body, c.Custom); err != nil {
-			return "", nil, err
-		}
-		plain = false
-	}
-	// What is returned is what a reader will see, and what no reader would
-	// accept is not signed. Plain claims need no reader to know.
-	if plain {
-		c.payload, issued = string(body), &c
-	} else if issued, err = parseClaims(body); err != nil {
-		return "", nil, fmt.Errorf("access: Claims hold what no token can say, such as a date before 1970 or text that is not UTF-8: %w", err)
-	}
 	issued.marked = new(atomic.Bool)
-	key := t.ring.state.Load().signing
 	var text strings.Builder
 	var encoded [2 << 10]byte
-	text.Grow(len(key.header) + base64.RawURLEncoding.EncodedLen(len(body)) + 100) // enough for all but RSA
+	text.Grow(tokenLength(key, body))
 	text.WriteString(key.header)
 	text.WriteByte('.')
 	text.Write(base64.RawURLEncoding.AppendEncode(encoded[:0], body))
@@ -52,17 +42,63 @@ func (t *Tokens) Issue(c Claims) (token string, issued *Claims, err error) {
 	}
 	text.WriteByte('.')
 	text.Write(base64.RawURLEncoding.AppendEncode(encoded[:0], sig))
-	token = text.String()
-	if len(token) > maxToken {
-		return "", nil, fmt.Errorf("access: the token would have %d bytes, at most %d are accepted: put less into the claims", len(token), maxToken)
+	return text.String(), issued, nil
+}
+
+// Check reports whether Issue would succeed but for the signer, with a token of
+// at most maxBytes; 0 is the kit's own limit. It fails with ErrCannotIssue.
+func (t *Tokens) Check(c Claims, maxBytes int) error {
+	_, _, err := t.prepare(c, t.ring.state.Load().signing, maxBytes)
+	return err
+}
+
+// prepare makes all of a token but its signature.
+func (t *Tokens) prepare(c Claims, key *Key, maxBytes int) (body []byte, issued *Claims, err error) {
+	if err := checkIssue(c); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrCannotIssue, err)
 	}
-	return token, issued, nil
+	t.complete(&c)
+	body, plain := c.encode()
+	if c.Custom != nil {
+		if body, err = addCustom(body, c.Custom); err != nil {
+			return nil, nil, fmt.Errorf("%w: %w", ErrCannotIssue, err)
+		}
+		plain = false
+	}
+	// Parses back what it encodes, so that callers see what verifiers see.
+	// Plain claims need no parser to know.
+	if plain {
+		c.payload, issued = string(body), &c
+	} else if issued, err = parseClaims(body); err != nil {
+		return nil, nil, fmt.Errorf("%w: they hold what no token can say, such as a date before 1970 or text that is not UTF-8: %w", ErrCannotIssue, err)
+	}
+	if maxBytes == 0 || maxBytes > maxToken {
+		maxBytes = maxToken
+	}
+	if n := tokenLength(key, body); n > maxBytes {
+		return nil, nil, fmt.Errorf("%w: the token would have %d bytes, at most %d are accepted: put less into the claims", ErrCannotIssue, n, maxBytes)
+	}
+	return body, issued, nil
+}
+
+// tokenLength is the length of a token with this payload.
+func tokenLength(key *Key, body []byte) int {
+	signature := 64 // of Ed25519, and of ECDSA with P-256 (RFC 7518 section 3.4)
+	switch public := key.public.(type) {
+	case *rsa.PublicKey:
+		signature = public.Size()
+	case []byte:
+		signature = sha256.Size
+	}
+	return len(key.header) + base64.RawURLEncoding.EncodedLen(len(body)) + base64.RawURLEncoding.EncodedLen(signature) + 2
 }
 
 func checkIssue(c Claims) error {
 	switch {
 	case c.Subject == "" || c.SessionID == "" || c.AuthTime.IsZero():
 		return errors.New("access: Claims.Subject, SessionID and AuthTime are mandatory")
+	case slices.ContainsFunc(slices.Concat([]string{c.Subject, c.SessionID, c.ClientID, c.ACR}, c.AMR, c.Roles), func(s string) bool { return !utf8.ValidString(s) }):
+		return errors.New("access: Claims hold text that is not UTF-8")
 	case c.Generation > maxInteger:
 		return errors.New("access: Claims.Generation exceeds 2^53-1")
 	case slices.ContainsFunc(c.Scopes, func(s string) bool { return !isScope(s) }):
@@ -75,14 +111,17 @@ func checkIssue(c Claims) error {
 // and lets go of the caller's slices.
 func (t *Tokens) complete(c *Claims) {
 	now := t.now()
-	if latest := now.Add(t.lifetime); c.ExpiresAt.IsZero() || c.ExpiresAt.After(latest) {
+	// Whole seconds, so that the token is dead at the same time for everybody
+	// who reads it (RFC 7519 section 2, NumericDate).
+	latest := time.Unix(now.Add(t.lifetime+time.Second-1).Unix(), 0)
+	if c.ExpiresAt.IsZero() || c.ExpiresAt.After(latest) {
 		c.ExpiresAt = latest
 	}
 	var id [16]byte
 	rand.Read(id[:]) // never fails
 	c.Issuer, c.Audience, c.ID = t.issuer, []string{t.audience}, base64.RawURLEncoding.EncodeToString(id[:])
 	c.ClientID = cmp.Or(c.ClientID, t.audience)
-	c.IssuedAt, c.ExpiresAt = time.UnixMilli(now.UnixMilli()), time.UnixMilli(c.ExpiresAt.UnixMilli())
+	c.IssuedAt, c.ExpiresAt = time.UnixMilli(now.UnixMilli()), time.Unix(c.ExpiresAt.Unix(), 0)
 	for _, at := range []*time.Time{&c.NotBefore, &c.AuthTime, &c.SessionExpiresAt} {
 		if !at.IsZero() {
 			*at = time.Unix(at.Unix(), 0)
@@ -130,9 +169,6 @@ func (c *Claims) encode() (body []byte, plain bool) {
 	if ms := c.IssuedAt.Nanosecond() / 1e6; ms > 0 {
 		o.number(`,"iat_ms":`, int64(ms))
 	}
-	if ms := c.ExpiresAt.Nanosecond() / 1e6; ms > 0 {
-		o.number(`,"exp_ms":`, int64(ms))
-	}
 	return append(o.text, '}'), o.plain
 }
 
@@ -175,7 +211,12 @@ func (o *object) strings(name string, list []string) {
 }
 
 // addCustom merges the members of an app's claims into the token's JSON.
-func addCustom(body []byte, custom any) ([]byte, error) {
+func addCustom(body []byte, custom any) (_ []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = errors.New("access: Claims.Custom panics when it is marshalled")
+		}
+	}()
 	text, err := json.Marshal(custom)
 	if err != nil {
 		return nil, errors.New("access: Claims.Custom cannot be marshalled to JSON")

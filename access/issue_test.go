@@ -79,7 +79,7 @@ func TestIssueAndVerifyAgree(t *testing.T) {
 	want := asked
 	want.Issuer, want.Audience, want.ID = issuer, []string{audience}, issued.ID
 	want.IssuedAt = at.Add(123 * time.Millisecond)
-	want.ExpiresAt = want.IssuedAt.Add(5 * time.Minute)
+	want.ExpiresAt = at.Add(5*time.Minute + time.Second) // the next whole second
 	compare(t, issued, want)
 	compare(t, verified, want)
 }
@@ -88,7 +88,7 @@ func TestIssueBoundsTheExpiry(t *testing.T) {
 	_, tokens := newAuthor(t, access.EdDSA, access.Config{Lifetime: time.Hour})
 	for name, tt := range map[string]struct{ asked, want time.Time }{
 		"not asked for": {time.Time{}, at.Add(time.Hour)},
-		"sooner":        {at.Add(time.Minute + 1500*time.Microsecond), at.Add(time.Minute + time.Millisecond)},
+		"sooner":        {at.Add(time.Minute + 1500*time.Microsecond), at.Add(time.Minute)},
 		"later":         {at.Add(2 * time.Hour), at.Add(time.Hour)},
 		"already past":  {at.Add(-time.Second), at.Add(-time.Second)},
 	} {
@@ -135,7 +135,8 @@ func TestIssueRefuses(t *testing.T) {
 		"custom takes a name, in caps": func(c *access.Claims) { c.Custom = map[string]any{"Roles": []string{"root"}} },
 		"custom takes a name, long s":  func(c *access.Claims) { c.Custom = map[string]any{"\u017fub": "root"} },
 		"custom takes a name, absent":  func(c *access.Claims) { c.Custom = map[string]any{"nbf": 1} },
-		"custom takes our own names":   func(c *access.Claims) { c.Custom = map[string]any{"exp_ms": 1} },
+		"custom takes our own names":   func(c *access.Claims) { c.Custom = map[string]any{"iat_ms": 1} },
+		"custom panics":                func(c *access.Claims) { c.Custom = bomb{} },
 		"custom with a name twice":     func(c *access.Claims) { c.Custom = json.RawMessage(`{"x":1,"x":2}`) },
 		"custom with an escaped name":  func(c *access.Claims) { c.Custom = json.RawMessage(`{"\u0065xp":1}`) },
 		"custom that is not UTF-8":     func(c *access.Claims) { c.Custom = json.RawMessage("{\"x\":\"\xff\"}") },
@@ -164,8 +165,8 @@ func TestIssueRefuses(t *testing.T) {
 			case strings.HasPrefix(name, "scope"):
 				want += "Claims.Scopes"
 			}
-			if !strings.HasPrefix(err.Error(), want) {
-				t.Errorf("%q does not begin with %q", err, want)
+			if !errors.Is(err, access.ErrCannotIssue) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%q does not say %q", err, want)
 			}
 		})
 	}
@@ -271,5 +272,41 @@ func TestDefaults(t *testing.T) {
 	tokens = newTokens(t, access.Config{Keys: ring, Lifetime: time.Minute, Now: func() time.Time { return at }})
 	if tokens.Lifetime() != time.Minute || !tokens.Now().Equal(at) {
 		t.Errorf("lifetime %v, now %v", tokens.Lifetime(), tokens.Now())
+	}
+}
+
+// bomb is a claim of an app that has a bug.
+type bomb struct{}
+
+func (bomb) MarshalJSON() ([]byte, error) { panic("boom") }
+
+// TestCheckKnowsWhatIssueDoes, to the byte, without signing.
+func TestCheckKnowsWhatIssueDoes(t *testing.T) {
+	for _, alg := range []access.Algorithm{access.EdDSA, access.ES256, access.PS256, access.HS256} {
+		_, tokens := newAuthor(t, alg, access.Config{})
+		c := login
+		c.Custom = map[string]string{"text": strings.Repeat("x", 500)}
+		text, _ := issue(t, tokens, c)
+		if err := tokens.Check(c, len(text)); err != nil {
+			t.Errorf("%s: a token that fits: %v", alg, err)
+		}
+		if err := tokens.Check(c, len(text)-1); !errors.Is(err, access.ErrCannotIssue) {
+			t.Errorf("%s: a token that does not fit: %v", alg, err)
+		}
+	}
+}
+
+// TestTextComesBack: whatever is UTF-8 can be a subject, a role and a claim.
+func TestTextComesBack(t *testing.T) {
+	_, tokens := newAuthor(t, access.EdDSA, access.Config{})
+	for _, text := range []string{"\ufffd&", "<\ufffd>", "\"\ufffd\"", "\u2028&\u2029", "a\ufffd", "&<>"} {
+		c := login
+		c.Subject, c.Roles, c.Custom = text, []string{text}, map[string]string{"text": text}
+		token, _ := issue(t, tokens, c)
+		got, err := tokens.Verify(token)
+		var custom struct{ Text string }
+		if err != nil || got.Subject != text || !got.HasRole(text) || got.Decode(&custom) != nil || custom.Text != text {
+			t.Errorf("%q: %+v, %v", text, got, err)
+		}
 	}
 }

@@ -10,9 +10,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 )
 
 // Keys are a deployment's secrets, shared by all its instances.
@@ -29,7 +31,8 @@ type Keys struct {
 	Secrets [][]byte
 }
 
-// GenerateKeys returns a new signing key and a new root secret.
+// GenerateKeys returns a new signing key and a new root secret. It fails for an
+// unknown algorithm.
 func GenerateKeys(alg Algorithm) (Keys, error) {
 	k, err := GenerateKey(alg)
 	if err != nil {
@@ -63,14 +66,17 @@ const (
 // maxKeysFile bounds a keys file, in bytes.
 const maxKeysFile = 1 << 20
 
-// LoadKeys reads a keys file. It refuses one that others than its owner can
-// read (on Windows nobody is asked), and one with keys that NewKey refuses.
+// LoadKeys reads a keys file. It fails for one that others can write, and for
+// one that others can read although this process could forbid it; where it
+// cannot, since the file is somebody else's or was mounted read-only as
+// orchestrators do with secrets, slog.Default warns. On Windows nobody is asked.
+// It fails for keys that NewKey refuses, and wraps fs.ErrNotExist.
 func LoadKeys(path string) (Keys, error) {
 	text, err := readKeys(path)
 	if err != nil {
 		return Keys{}, err
 	}
-	keys, err := parseKeys(text)
+	keys, err := ParseKeys(text)
 	if err != nil {
 		return Keys{}, fmt.Errorf("access: keys file %s: %w", path, err)
 	}
@@ -95,8 +101,8 @@ func readKeys(path string) ([]byte, error) {
 	if info, err = f.Stat(); err != nil {
 		return nil, fmt.Errorf("access: keys file: %w", err)
 	}
-	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("access: keys file %s has mode %04o, so that others can use it: chmod 600 %[1]s", path, info.Mode().Perm())
+	if err := checkMode(path, info); err != nil {
+		return nil, err
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxKeysFile+1))
 	if err != nil {
@@ -108,7 +114,35 @@ func readKeys(path string) ([]byte, error) {
 	return text, nil
 }
 
-func parseKeys(text []byte) (Keys, error) {
+// checkMode judges who else can use a keys file.
+func checkMode(path string, info fs.FileInfo) error {
+	mode := info.Mode().Perm()
+	if runtime.GOOS == "windows" || mode&0o077 == 0 {
+		return nil
+	}
+	if mode&0o022 != 0 || ownFile(info) && writable(path) {
+		return fmt.Errorf("access: keys file %s has mode %04o, so that others can use it: chmod 600 %[1]s", path, mode)
+	}
+	slog.Warn("access: others than its owner can read the keys file, whose mode this process cannot change", "file", path, "mode", fmt.Sprintf("%04o", mode))
+	return nil
+}
+
+// writable reports whether the file can be changed, and with it its mode: not
+// on a read-only mount. It changes nothing.
+func writable(path string) bool {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return false
+	}
+	f.Close()
+	return true
+}
+
+// ParseKeys reads the text of a keys file, for keys that do not come from one:
+// from a secret manager, or from the environment. It fails for what is damaged,
+// and for keys that NewKey refuses.
+func ParseKeys(text []byte) (Keys, error) {
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // some editors begin a file so
 	var keys Keys
 	for {
 		text = bytes.TrimSpace(text)
@@ -259,7 +293,7 @@ func (k Keys) writeTemp(path string) (string, error) {
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".keys-*") // mode 0600
 	if err != nil {
-		return "", fmt.Errorf("access: keys file: %w", err)
+		return "", fmt.Errorf("access: keys file %s cannot be created, its folder must be writable: %w", path, err)
 	}
 	_, err = f.Write(text)
 	if serr := f.Sync(); err == nil {
@@ -312,10 +346,42 @@ func createKeys(path string, alg Algorithm) (Keys, error) {
 	case errors.Is(err, fs.ErrExist):
 		return LoadKeys(path)
 	}
-	return Keys{}, fmt.Errorf("access: keys file: %w", err)
+	return keys.createLocked(temp, path)
 }
 
-// OpenKeyRing is OpenKeys, as a ring.
+// createLocked is for file systems without hard links: whoever makes the lock
+// file gives the keys file its name, and all others wait for it.
+func (k Keys) createLocked(temp, path string) (Keys, error) {
+	lock := path + ".lock"
+	f, err := os.OpenFile(lock, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	switch {
+	case err == nil:
+		f.Close()
+		defer os.Remove(lock)
+		if _, err := os.Stat(path); err == nil {
+			return LoadKeys(path)
+		}
+		if err := os.Rename(temp, path); err != nil {
+			return Keys{}, fmt.Errorf("access: keys file: %w", err)
+		}
+		syncDir(path)
+		return k, nil
+	case !errors.Is(err, fs.ErrExist):
+		return Keys{}, fmt.Errorf("access: keys file: %w", err)
+	}
+	for range 100 {
+		if keys, err := LoadKeys(path); !errors.Is(err, fs.ErrNotExist) {
+			return keys, err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return Keys{}, fmt.Errorf("access: keys file %s is not there, and %s says that another instance makes it: remove the lock if there is none", path, lock)
+}
+
+// OpenKeyRing loads the keys of a file into a ring, or creates the file with new
+// keys if there is none, readable by its owner alone. Instances that start at the
+// same time end up with the same keys. It fails when the file's signing key is
+// of another algorithm, and as LoadKeys does.
 func OpenKeyRing(path string, alg Algorithm) (*KeyRing, error) {
 	keys, err := OpenKeys(path, alg)
 	if err != nil {

@@ -144,6 +144,46 @@ func TestSaveRefusesWhatCannotBeLoaded(t *testing.T) {
 	}
 }
 
+// TestMountedSecretsAreLoaded: a file that this process does not own, as
+// orchestrators mount it, is read with a warning, unless others can write it.
+func TestMountedSecretsAreLoaded(t *testing.T) {
+	if runtime.GOOS == "windows" || os.Geteuid() != 0 {
+		t.Skip("giving a file away needs root")
+	}
+	keys, _ := access.GenerateKeys(access.EdDSA)
+	path := save(t, keys)
+	if err := os.Chown(path, 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	link := path + ".link"
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	for mode, ok := range map[fs.FileMode]bool{0o400: true, 0o440: true, 0o444: true, 0o644: true, 0o664: false, 0o666: false} {
+		os.Chmod(path, mode)
+		for _, name := range []string{path, link} {
+			if _, err := access.OpenKeyRing(name, access.EdDSA); (err == nil) != ok {
+				t.Errorf("mode %04o: %v", mode, err)
+			}
+		}
+	}
+}
+
+func TestKeysFromElsewhere(t *testing.T) {
+	keys, _ := access.GenerateKeys(access.EdDSA)
+	text, err := os.ReadFile(save(t, keys))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{
+		"as they are": text, "a byte order mark": append([]byte("\ufeff"), text...), "lines of Windows": bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n")),
+	} {
+		if got, err := access.ParseKeys(text); err != nil || got.Signing.ID() != keys.Signing.ID() {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestOnlyTheOwnersFileIsLoaded(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no modes there")

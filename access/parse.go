@@ -104,9 +104,9 @@ func parseHeader(segment string) (alg, kid string, err error) {
 
 // A claimsReader takes the members of a payload into claims.
 type claimsReader struct {
-	claims                  *Claims
-	issuedRest, expiresRest time.Duration
-	hasGeneration           bool
+	claims        *Claims
+	issuedRest    time.Duration
+	hasGeneration bool
 }
 
 // parseClaims reads a payload: ErrMalformed for JSON that two readers could
@@ -130,7 +130,7 @@ func parseClaims(body []byte) (*Claims, error) {
 	case c.IssuedAt.IsZero() || c.ExpiresAt.IsZero() || c.AuthTime.IsZero() || c.SessionID == "" || !r.hasGeneration:
 		return nil, ErrClaims
 	}
-	c.IssuedAt, c.ExpiresAt = c.IssuedAt.Add(r.issuedRest), c.ExpiresAt.Add(r.expiresRest)
+	c.IssuedAt = c.IssuedAt.Add(r.issuedRest)
 	return c, nil
 }
 
@@ -172,8 +172,6 @@ func (r *claimsReader) member(name, raw string) error {
 		c.Roles, ok = stringsValue(raw)
 	case "iat_ms":
 		r.issuedRest, ok = milliseconds(raw)
-	case "exp_ms":
-		r.expiresRest, ok = milliseconds(raw)
 	default:
 		if isReserved(name) {
 			return ErrMalformed
@@ -250,11 +248,28 @@ func stringValue(raw string) (string, bool) {
 		return raw[1 : len(raw)-1], true
 	}
 	var s string
-	// Half a surrogate pair would become U+FFFD, and so would any other half.
-	if json.Unmarshal([]byte(raw), &s) != nil || strings.ContainsRune(s, utf8.RuneError) {
+	// Half a surrogate pair would become U+FFFD, which must be no more than those
+	// that are written.
+	if json.Unmarshal([]byte(raw), &s) != nil || strings.Count(s, "\ufffd") != replacements(raw) {
 		return "", false
 	}
 	return s, true
+}
+
+// replacements counts how often a JSON string, which is well-formed, has U+FFFD.
+func replacements(raw string) (n int) {
+	for i := 0; i < len(raw); i++ {
+		switch {
+		case strings.HasPrefix(raw[i:], "\ufffd"):
+			n++
+		case raw[i] == '\\':
+			if len(raw)-i >= 6 && strings.EqualFold(raw[i:i+6], `\ufffd`) {
+				n++
+			}
+			i++
+		}
+	}
+	return n
 }
 
 // scopeValue reads a list of scopes with single or more spaces between them.

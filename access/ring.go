@@ -33,7 +33,7 @@ type Secret struct {
 	Key [32]byte
 }
 
-// NewKeyRing returns a ring, or why the keys cannot be one: no signing key,
+// NewKeyRing returns a ring, or an error that says why the keys cannot be one: no signing key,
 // the same key twice, a weak root secret.
 func NewKeyRing(keys Keys) (*KeyRing, error) {
 	r := new(KeyRing)

@@ -1,8 +1,10 @@
 package access
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 )
@@ -67,22 +69,15 @@ func New(cfg Config) (*Tokens, error) {
 	if t.lifetime < time.Second || t.lifetime > maxLifetime {
 		return nil, fmt.Errorf("access: Config.Lifetime is %v: use 1s to 24h, and 5 to 15 minutes if in doubt: it is how long a token outlives what it says", t.lifetime)
 	}
-	switch {
-	case t.leeway == 0:
-		t.leeway = defaultLeeway
-	case t.leeway < 0:
-		t.leeway = 0
-	case t.leeway > maxLeeway:
+	if t.leeway > maxLeeway {
 		return nil, fmt.Errorf("access: Config.Leeway is %v: use at most 5m, and synchronise the clocks", t.leeway)
 	}
+	t.leeway = max(0, cmp.Or(t.leeway, defaultLeeway))
 	if t.now == nil {
 		t.now = time.Now
 	}
-	switch {
-	case cfg.CacheEntries == 0:
-		t.cache = newCache(defaultEntries)
-	case cfg.CacheEntries > 0:
-		t.cache = newCache(cfg.CacheEntries)
+	if entries := cmp.Or(cfg.CacheEntries, defaultEntries); entries > 0 {
+		t.cache = newCache(entries)
 	}
 	return t, nil
 }
@@ -98,6 +93,11 @@ func (t *Tokens) Audience() string { return t.audience }
 
 // Lifetime returns how long tokens last.
 func (t *Tokens) Lifetime() time.Duration { return t.lifetime }
+
+// Issued reports whether the claims are of tokens of this issuer and audience.
+func (t *Tokens) Issued(c *Claims) bool {
+	return c.Issuer == t.issuer && slices.Contains(c.Audience, t.audience)
+}
 
 // Now returns the time by the clock in use.
 func (t *Tokens) Now() time.Time { return t.now() }

@@ -12,14 +12,17 @@ import (
 func (t *Tokens) Verify(token string) (*Claims, error) { return t.VerifyAt(token, t.now()) }
 
 // VerifyAt is Verify at a time that the caller has just read from Now, for
-// request paths that need it themselves.
+// request paths that need it themselves. It fails as Verify does.
 func (t *Tokens) VerifyAt(token string, now time.Time) (*Claims, error) {
 	ring := t.ring.state.Load()
 	if c := t.cache.get(token, ring); c != nil {
-		// Issue and validity times were right before and time only moves on;
-		// a clock that is set back makes a token good for longer, not worse.
-		if !now.Before(c.ExpiresAt) {
+		// All that depends on the time is asked again: a clock may be set back,
+		// and a token must not live longer for having been seen before.
+		switch {
+		case !now.Before(c.ExpiresAt):
 			return nil, ErrExpired
+		case t.fromTheFuture(c, now):
+			return nil, ErrNotYetValid
 		}
 		return c, nil
 	}
@@ -34,11 +37,11 @@ func (t *Tokens) VerifyAt(token string, now time.Time) (*Claims, error) {
 	return t.cache.put(token, ring, c, now), nil
 }
 
-// VerifyExpired is Verify for a token that may have expired, but at most grace
+// VerifyWithin is Verify for a token that may have expired, but at most grace
 // ago: to know whose session a logout ends, or while sessions cannot be
 // renewed. With a grace of 0 or less it accepts what Verify accepts. It looks
-// nothing up in the cache and leaves nothing there.
-func (t *Tokens) VerifyExpired(token string, grace time.Duration) (*Claims, error) {
+// nothing up in the cache and leaves nothing there. It fails as Verify does.
+func (t *Tokens) VerifyWithin(token string, grace time.Duration) (*Claims, error) {
 	now := t.now()
 	c, err := t.verify(token, t.ring.state.Load(), now)
 	if err != nil {
@@ -78,11 +81,17 @@ func (t *Tokens) verify(token string, ring *ringState, now time.Time) (*Claims, 
 	if c.Issuer != t.issuer || !slices.Contains(c.Audience, t.audience) {
 		return nil, ErrClaims
 	}
-	latest := now.Add(t.leeway)
-	if c.IssuedAt.After(latest) || c.NotBefore.After(latest) {
+	if t.fromTheFuture(c, now) {
 		return nil, ErrNotYetValid
 	}
 	return c, nil
+}
+
+// fromTheFuture reports whether a date of the token is later than clocks may
+// differ by.
+func (t *Tokens) fromTheFuture(c *Claims, now time.Time) bool {
+	latest := now.Add(t.leeway)
+	return c.IssuedAt.After(latest) || c.NotBefore.After(latest) || c.AuthTime.After(latest)
 }
 
 // keyFor returns the key that a header names. The algorithm is the key's, and

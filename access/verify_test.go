@@ -261,7 +261,7 @@ func TestPayloads(t *testing.T) {
 		{"not before now", with("nbf", `1750000000`), nil},
 		{"authentication a string", with("auth_time", `"1"`), access.ErrClaims},
 		{"session's end a string", with("session_exp", `"1"`), access.ErrClaims},
-		{"milliseconds of a second", with("exp_ms", `1000`), access.ErrClaims},
+		{"milliseconds of a second", with("iat_ms", `1000`), access.ErrClaims},
 		{"milliseconds negative", with("iat_ms", `-1`), access.ErrClaims},
 		{"roles a string", with("roles", `"admin"`), access.ErrClaims},
 		{"roles with a number", with("roles", `["a",1]`), access.ErrClaims},
@@ -340,7 +340,7 @@ func TestClaimsArriveAsTheyWereWritten(t *testing.T) {
 	got, err := tokens.Verify(a.token(a.header(), payload(map[string]string{
 		"sub": `"<al\u00efce> \"\ud83d\ude00\""`, "aud": `["app","b,\"]c"]`, "client_id": `"client"`, "gen": "7",
 		"nbf": "1749999999", "session_exp": "1752592000", "acr": `"urn:x"`, "amr": `[ "pwd" , "otp" ]`,
-		"scope": `"read  write:all"`, "roles": `["admin","Große \\ Leute"]`, "iat_ms": "250", "exp_ms": "999",
+		"scope": `"read  write:all"`, "roles": `["admin","Große \\ Leute"]`, "iat_ms": "250",
 	})))
 	if err != nil {
 		t.Fatal(err)
@@ -348,7 +348,7 @@ func TestClaimsArriveAsTheyWereWritten(t *testing.T) {
 	want := access.Claims{
 		Issuer: issuer, Subject: `<alïce> "😀"`, Audience: []string{"app", `b,"]c`}, ClientID: "client", ID: "id-1",
 		SessionID: "family-1", Generation: 7,
-		IssuedAt: at.Add(250 * time.Millisecond), ExpiresAt: at.Add(10*time.Minute + 999*time.Millisecond),
+		IssuedAt: at.Add(250 * time.Millisecond), ExpiresAt: at.Add(10 * time.Minute),
 		NotBefore: at.Add(-time.Second), AuthTime: at.Add(-time.Hour), SessionExpiresAt: at.Add(30 * 24 * time.Hour),
 		ACR: "urn:x", AMR: []string{"pwd", "otp"}, Scopes: []string{"read", "write:all"}, Roles: []string{"admin", `Große \ Leute`},
 	}
@@ -510,7 +510,8 @@ func TestTimeBoundaries(t *testing.T) {
 		{"no leeway, in a second", -1, "iat", second, access.ErrNotYetValid},
 		{"no leeway, valid in a second", -1, "nbf", second, access.ErrNotYetValid},
 		{"issued a year ago and still good", 0, "iat", -365 * 24 * time.Hour, nil},
-		{"authenticated after now", 0, "auth_time", 1000 * second, nil},
+		{"authenticated within the leeway", 0, "auth_time", 30 * second, nil},
+		{"authenticated after now", 0, "auth_time", 1000 * second, access.ErrNotYetValid},
 		{"session over: not this package's to say", 0, "session_exp", -second, nil},
 	}
 	for _, tt := range tests {
@@ -526,29 +527,56 @@ func TestTimeBoundaries(t *testing.T) {
 	}
 }
 
-// The same by the real clock, as an app has it, without waiting for it.
-func TestTokensExpireToTheMillisecond(t *testing.T) {
+// TestTokensAreDeadAtTheirExp: to the second that they say themselves, as every
+// other verifier reads it, and never sooner than their lifetime.
+func TestTokensAreDeadAtTheirExp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, cached := range []int{0, -1} {
-			tokens := newTokens(t, access.Config{Keys: newRing(t, access.Keys{Signing: newKey(t, access.EdDSA, materials()[access.EdDSA])}), Lifetime: 1500 * time.Millisecond, CacheEntries: cached})
+			tokens := newTokens(t, access.Config{Keys: newRing(t, access.Keys{Signing: newKey(t, access.EdDSA, materials()[access.EdDSA])}), Lifetime: time.Second, CacheEntries: cached})
 			time.Sleep(333 * time.Millisecond)
 			text, c := issue(t, tokens, access.Claims{Subject: "alice", SessionID: "s", AuthTime: time.Now()})
-			if !c.IssuedAt.Equal(time.Now()) || c.ExpiresAt.Sub(c.IssuedAt) != 1500*time.Millisecond {
+			left := time.Until(c.ExpiresAt)
+			if !c.IssuedAt.Equal(time.Now()) || c.ExpiresAt.Nanosecond() != 0 || left < time.Second || left >= 2*time.Second {
 				t.Errorf("issued %v, expires %v", c.IssuedAt, c.ExpiresAt)
 			}
+			time.Sleep(left - 1)
 			if _, err := tokens.Verify(text); err != nil {
-				t.Error("at once:", err)
+				t.Error("a moment before:", err)
 			}
-			time.Sleep(1499 * time.Millisecond)
-			if _, err := tokens.Verify(text); err != nil {
-				t.Error("a millisecond before:", err)
-			}
-			time.Sleep(time.Millisecond)
+			time.Sleep(1)
 			if _, err := tokens.Verify(text); err != access.ErrExpired {
 				t.Error("at the expiry:", err)
 			}
 		}
 	})
+}
+
+// TestAClockThatJumps: a token of a clock that was ahead is refused as long as
+// it is from the future, whether or not it was seen before.
+func TestAClockThatJumps(t *testing.T) {
+	for _, cached := range []int{0, -1} {
+		now := at.Add(time.Hour)
+		_, tokens := newAuthor(t, access.EdDSA, access.Config{Now: func() time.Time { return now }, CacheEntries: cached})
+		text, _ := issue(t, tokens, login)
+		if _, err := tokens.Verify(text); err != nil {
+			t.Fatal(err)
+		}
+		now = at // the clock is set right
+		if _, err := tokens.Verify(text); err != access.ErrNotYetValid {
+			t.Errorf("a token of in an hour: %v", err)
+		}
+		now = at.Add(time.Hour - 29*time.Second)
+		if _, err := tokens.Verify(text); err != nil {
+			t.Errorf("within the leeway: %v", err)
+		}
+	}
+	_, tokens := newAuthor(t, access.EdDSA, access.Config{})
+	c := login
+	c.AuthTime = at.Add(time.Hour)
+	text, _ := issue(t, tokens, c)
+	if _, err := tokens.Verify(text); err != access.ErrNotYetValid {
+		t.Errorf("a sign-in of in an hour: %v", err)
+	}
 }
 
 // CVE-2024-51744: whoever renews what has expired must not be shown that first.
@@ -578,14 +606,14 @@ func TestExpiredIsSaidOnlyWhenNothingElseIsWrong(t *testing.T) {
 			if want == access.ErrExpired {
 				want = nil
 			}
-			if _, err := tokens.VerifyExpired(tt.token, time.Hour); err != want {
-				t.Errorf("VerifyExpired: got %v, want %v", err, want)
+			if _, err := tokens.VerifyWithin(tt.token, time.Hour); err != want {
+				t.Errorf("VerifyWithin: got %v, want %v", err, want)
 			}
 		})
 	}
 }
 
-func TestVerifyExpired(t *testing.T) {
+func TestVerifyWithin(t *testing.T) {
 	tests := []struct {
 		name       string
 		ago, grace time.Duration
@@ -604,14 +632,14 @@ func TestVerifyExpired(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			a, tokens := newAuthor(t, access.EdDSA, access.Config{})
 			text := a.token(a.header(), payload(map[string]string{"exp": fmt.Sprint(at.Add(-tt.ago).Unix())}))
-			c, err := tokens.VerifyExpired(text, tt.grace)
+			c, err := tokens.VerifyWithin(text, tt.grace)
 			if err != tt.want {
 				t.Fatalf("got %v, want %v", err, tt.want)
 			}
 			if n, _, _ := tokens.Cached(); n != 0 {
 				t.Error("it filled the cache")
 			}
-			if err == nil && (c.Mark() || c.Subject != "alice") {
+			if err == nil && (c.FirstUse() || c.Subject != "alice") {
 				t.Error("Mark is for what Verify returned")
 			}
 		})

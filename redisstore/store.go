@@ -89,31 +89,8 @@ func New(cfg Config) (*Store, error) {
 	if s.prefix == "" {
 		s.prefix = "rt"
 	}
-	if len(s.prefix) > 64 || slices.ContainsFunc([]byte(s.prefix), func(c byte) bool {
-		return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.' || c == ':')
-	}) {
-		return nil, errors.New("redisstore: Config.Prefix has other characters than letters, digits, '-', '_', '.' and ':', or more than 64")
-	}
-	switch {
-	case s.timeout < 0:
-		return nil, errors.New("redisstore: Config.Timeout is negative: use 0 for 2 seconds")
-	case s.timeout == 0:
-		s.timeout = defaultTimeout
-	}
-	switch {
-	case s.window == 0:
-		s.window = defaultFeedWindow
-	case s.window < time.Minute:
-		return nil, errors.New("redisstore: Config.FeedWindow is less than a minute: it must exceed the lifetime of access tokens")
-	}
-	switch {
-	case cfg.WaitTimeout < 0 || cfg.WaitTimeout > s.timeout:
-		return nil, errors.New("redisstore: Config.WaitTimeout is negative or exceeds Timeout: use 0 for 200 milliseconds")
-	case cfg.WaitTimeout == 0:
-		cfg.WaitTimeout = min(defaultWait, s.timeout)
-	}
-	if cfg.WaitReplicas == 0 {
-		cfg.WaitReplicas = 1
+	if err := s.setLimits(&cfg); err != nil {
+		return nil, err
 	}
 	s.wait = replication{want: cfg.WaitReplicas, timeout: cfg.WaitTimeout}
 	if s.log == nil {
@@ -141,6 +118,37 @@ func New(cfg Config) (*Store, error) {
 func (s *Store) keys(subject family.Subject) []string {
 	hash := s.prefix + ":{" + subject.String() + "}"
 	return []string{hash, hash + ":i"}
+}
+
+// setLimits fills in the defaults of what bounds the store.
+func (s *Store) setLimits(cfg *Config) error {
+	if len(s.prefix) > 64 || slices.ContainsFunc([]byte(s.prefix), func(c byte) bool {
+		return !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.' || c == ':')
+	}) {
+		return errors.New("redisstore: Config.Prefix has other characters than letters, digits, '-', '_', '.' and ':', or more than 64")
+	}
+	switch {
+	case s.timeout < 0:
+		return errors.New("redisstore: Config.Timeout is negative: use 0 for 2 seconds")
+	case s.timeout == 0:
+		s.timeout = defaultTimeout
+	}
+	switch {
+	case s.window == 0:
+		s.window = defaultFeedWindow
+	case s.window < time.Minute:
+		return errors.New("redisstore: Config.FeedWindow is less than a minute: it must exceed the lifetime of access tokens")
+	}
+	switch {
+	case cfg.WaitTimeout < 0 || cfg.WaitTimeout > s.timeout:
+		return errors.New("redisstore: Config.WaitTimeout is negative or exceeds Timeout: use 0 for 200 milliseconds")
+	case cfg.WaitTimeout == 0:
+		cfg.WaitTimeout = min(defaultWait, s.timeout)
+	}
+	if cfg.WaitReplicas == 0 {
+		cfg.WaitReplicas = 1
+	}
+	return nil
 }
 
 const retentionMillis = int64(family.TombstoneRetention / time.Millisecond)

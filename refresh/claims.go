@@ -34,23 +34,19 @@ func (s *Sessions) ask(ctx context.Context, subject string, c Client) (claims Su
 }
 
 // accessClaims are those of the access token that goes with tok.
-func (s *Sessions) accessClaims(rec *family.Record, tok *token, a SubjectClaims, now time.Time) access.Claims {
-	expires := rec.AbsoluteExpiry
-	if t := now.Add(s.access.Lifetime()); t.Before(expires) {
-		expires = t
-	}
+func (s *Sessions) accessClaims(rec *family.Record, tok *token, a SubjectClaims) access.Claims {
 	return access.Claims{
 		Subject: tok.subject, SessionID: tok.family.String(), Generation: uint64(tok.generation),
-		AuthTime: rec.AuthTime, ExpiresAt: expires, SessionExpiresAt: rec.AbsoluteExpiry,
+		AuthTime: rec.AuthTime, ExpiresAt: rec.AbsoluteExpiry, SessionExpiresAt: rec.AbsoluteExpiry,
 		ACR: rec.ACR, AMR: rec.AMR, Roles: a.Roles, Scopes: a.Scopes, Custom: a.Custom,
 	}
 }
 
 // grant signs the access token that goes with tok.
 func (s *Sessions) grant(ctx context.Context, rec *family.Record, tok *token, a SubjectClaims, c Client, o family.Outcome, now time.Time) (*Grant, error) {
-	accessToken, claims, err := s.access.Issue(s.accessClaims(rec, tok, a, now))
+	accessToken, claims, err := s.access.Issue(s.accessClaims(rec, tok, a))
 	if err == nil && c.MaxAccessToken > 0 && len(accessToken) > c.MaxAccessToken {
-		err = fmt.Errorf("%w: an access token of %d bytes, where the client keeps %d", errTooLarge, len(accessToken), c.MaxAccessToken)
+		err = fmt.Errorf("%w: an access token of %d bytes, where the client keeps %d", access.ErrCannotIssue, len(accessToken), c.MaxAccessToken)
 	}
 	if err != nil {
 		return nil, s.notIssued(ctx, c, Event{Subject: tok.subject, SessionID: tok.family.String()}, err)
@@ -71,7 +67,7 @@ func (s *Sessions) grant(ctx context.Context, rec *family.Record, tok *token, a 
 
 // notIssued tells what can never be issued from a signer that fails today.
 func (s *Sessions) notIssued(ctx context.Context, c Client, e Event, err error) error {
-	if !errors.Is(err, errTooLarge) {
+	if !errors.Is(err, access.ErrCannotIssue) {
 		return s.unavailableTo(ctx, c, e, fmt.Errorf("access token: %w", err))
 	}
 	e.Kind, e.Err = EventCannotIssue, err
@@ -95,6 +91,3 @@ func (s *Sessions) unavailableTo(ctx context.Context, c Client, e Event, cause e
 	e.IP, e.UserAgent = d.IP, d.UserAgent
 	return s.unavailable(ctx, e, cause)
 }
-
-// errTooLarge: the client cannot keep the access token.
-var errTooLarge = errors.New("refresh: access token too large")

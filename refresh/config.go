@@ -131,8 +131,10 @@ type Sessions struct {
 	settler   *settler
 	feed      feedState
 
-	stop context.CancelFunc
-	done sync.WaitGroup
+	background struct {
+		stop context.CancelFunc
+		done sync.WaitGroup
+	}
 }
 
 const (
@@ -236,31 +238,32 @@ func (c *Config) policy(b Binding) family.Policy {
 		RefuseStoreBehind: c.Rotation.RefuseStoreBehind, SingleUse: c.Rotation.StrictSingleUse,
 		EndShared: c.Rotation.EndShared, Settle: c.Rotation.SettleTime,
 		// Requests within an access token's lifetime are not counted one by
-		// one: the last one may be that much later than the last renewal.
-		Idle: c.IdleTimeout + c.Access.Lifetime(), Absolute: c.AbsoluteLifetime, Browser: c.BrowserSessionLifetime,
+		// one: the last one may be that much later than the last renewal. Access
+		// tokens end on a whole second.
+		Idle: c.IdleTimeout + c.Access.Lifetime() + time.Second, Absolute: c.AbsoluteLifetime, Browser: c.BrowserSessionLifetime,
 	}
 }
 
 // start runs what works in the background until Close.
 func (s *Sessions) start(cfg Config) {
 	ctx, stop := context.WithCancel(context.Background())
-	s.stop = stop
+	s.background.stop = stop
 	s.revoked = newRevocations(2*s.access.Lifetime() + family.ClockSkew)
 	s.settler = newSettler(s)
 	s.store = &observedStore{Store: cfg.Store}
 	s.feed.staleAfter, s.feed.askStore = cfg.FeedStaleAfter, cfg.AskStoreWhenFeedStale
-	s.done.Go(func() { s.settler.run(ctx) })
+	s.background.done.Go(func() { s.settler.run(ctx) })
 	if feed, ok := cfg.Store.(family.Feed); ok {
 		s.feed.stale.Store(true) // until it has caught up
-		s.done.Go(func() { s.follow(ctx, feed) })
+		s.background.done.Go(func() { s.follow(ctx, feed) })
 	}
 }
 
 // Close ends the background work and waits for it. It leaves the store open:
 // whoever made it closes it. Closing twice is fine; the error is always nil.
 func (s *Sessions) Close() error {
-	s.stop()
-	s.done.Wait()
+	s.background.stop()
+	s.background.done.Wait()
 	return nil
 }
 

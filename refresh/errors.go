@@ -83,5 +83,5 @@ func (e *RefusedError) Error() string {
 	return e.Err.Error()
 }
 
-// Unwrap returns the sentinel.
+// Unwrap returns Err.
 func (e *RefusedError) Unwrap() error { return e.Err }

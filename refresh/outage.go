@@ -3,7 +3,6 @@ package refresh
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -64,7 +63,7 @@ func (s *Sessions) VerifyInOutage(ctx context.Context, accessToken string, grace
 	if since := now.Sub(time.Unix(0, failed)); failed == 0 || since > awayFor || since < -family.ClockSkew {
 		return nil, access.ErrExpired
 	}
-	c, err := s.access.VerifyExpired(accessToken, min(grace, s.access.Lifetime()))
+	c, err := s.access.VerifyWithin(accessToken, min(grace, s.access.Lifetime()))
 	if err != nil {
 		return nil, err
 	}
@@ -81,5 +80,5 @@ func (s *Sessions) VerifyInOutage(ctx context.Context, accessToken string, grace
 // Issued reports whether the claims are of this service's tokens, for guards
 // that find a session in a request's context.
 func (s *Sessions) Issued(c *access.Claims) bool {
-	return c.Issuer == s.access.Issuer() && slices.Contains(c.Audience, s.access.Audience())
+	return s.access.Issued(c)
 }

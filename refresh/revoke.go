@@ -93,7 +93,7 @@ func (s *Sessions) HeldRefresh(token string) (Held, error) {
 // HeldAccess reads an access token that is valid, or expired within the last
 // hour. It fails with an error of package access.
 func (s *Sessions) HeldAccess(token string) (Held, error) {
-	c, err := s.access.VerifyExpired(token, lately)
+	c, err := s.access.VerifyWithin(token, lately)
 	if err != nil {
 		return Held{}, err
 	}

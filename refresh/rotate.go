@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sessionkit/sessionkit/refresh/family"
@@ -102,6 +103,9 @@ func (s *Sessions) rotate(ctx context.Context, p presented) (_ *Grant, err error
 	if err != nil {
 		return nil, err
 	}
+	if err := s.checkIssue(ctx, &p, claims); err != nil {
+		return nil, err
+	}
 	next, err := s.codec.successor(p.token)
 	if err != nil {
 		return nil, err
@@ -142,6 +146,21 @@ func (s *Sessions) policyFor(tok *token) family.Policy {
 		policy.Enforced = family.UserAgent
 	}
 	return policy
+}
+
+// checkIssue finds out before the store is asked whether the claims fit.
+func (s *Sessions) checkIssue(ctx context.Context, p *presented, claims SubjectClaims) error {
+	if s.claims == nil {
+		return nil
+	}
+	now := s.access.Now()
+	// What only the store knows of the login is small.
+	rec := family.Record{AbsoluteExpiry: now.Add(maxAbsolute), AuthTime: now, ACR: strings.Repeat("x", maxAuthContext)}
+	err := s.access.Check(s.accessClaims(&rec, p.token, claims), p.client.MaxAccessToken)
+	if err == nil {
+		return nil
+	}
+	return s.notIssued(ctx, p.client, p.event(), err)
 }
 
 // current returns the token that the store's record holds the hash of. A

@@ -492,7 +492,11 @@ func TestClaimsHook(t *testing.T) {
 		for _, m := range []string{"fail", "panic", "hang", "marshal"} {
 			mode.Store(m)
 			rotations, began := k.store.rotations.Load(), time.Now()
-			if _, err := k.Refresh(t.Context(), g.RefreshToken, laptop); !errors.Is(err, refresh.ErrUnavailable) {
+			want := refresh.ErrUnavailable
+			if m == "marshal" {
+				want = refresh.ErrCannotIssue
+			}
+			if _, err := k.Refresh(t.Context(), g.RefreshToken, laptop); !errors.Is(err, want) || errors.Is(err, refresh.ErrRefused) {
 				t.Errorf("%s: %v", m, err)
 			}
 			if time.Since(began) > 3*time.Second {

@@ -25,7 +25,7 @@ func (s *Sessions) Verify(accessToken string) (*access.Claims, error) {
 	if s.revoked.has(c.SessionID) {
 		return nil, ErrRevoked
 	}
-	if now.Sub(c.IssuedAt) >= s.policy.Settle && !s.policy.SingleUse && c.Mark() {
+	if now.Sub(c.IssuedAt) >= s.policy.Settle && !s.policy.SingleUse && c.FirstUse() {
 		if id, err := family.ParseID(c.SessionID); err == nil {
 			s.settler.settle(Held{subject: c.Subject, family: id, generation: uint32(c.Generation)})
 		}

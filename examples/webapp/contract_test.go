@@ -249,7 +249,7 @@ func TestLogin(t *testing.T) {
 	}
 	a = newBrowser(t, base).want(200, "", "POST", "/login", `{"username":"bob","password":"builder","remember":true,"transport":"cookie"}`)
 	for _, c := range a.Cookies() {
-		if c.Name == "__Host-refresh" && c.MaxAge != 336*3600+600 {
+		if c.Name == "__Host-refresh" && c.MaxAge != 336*3600+601 {
 			t.Errorf("a remembered login: %s", c)
 		}
 	}
