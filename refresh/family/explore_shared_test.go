@@ -15,6 +15,7 @@ func TestOnlyLostAnswersMakeHonestClientsCount(t *testing.T) {
 	t.Parallel()
 	w := eagerWorld
 	w.counting, w.restore = true, 0 // a crash is a loss
+	w.settle, w.access = 6, 7
 	counted := 0
 	x := w.explore(func(x *exploration, s *situation) string {
 		if s.store.twice {

@@ -52,7 +52,7 @@ type jarSnapshot struct {
 // A situation is everything that decides what can happen next.
 type situation struct {
 	store   storeRecord
-	past    [6]storeRecord
+	past    [4]storeRecord
 	jar     credential
 	jars    [6]jarSnapshot
 	slots   [2]parcel
@@ -159,7 +159,7 @@ func (s *situation) rename(from, to int8) {
 }
 
 func (s *situation) records() [1 + len(situation{}.past)]*storeRecord {
-	return [...]*storeRecord{&s.store, &s.past[0], &s.past[1], &s.past[2], &s.past[3], &s.past[4], &s.past[5]}
+	return [...]*storeRecord{&s.store, &s.past[0], &s.past[1], &s.past[2], &s.past[3]}
 }
 
 func (s *situation) tokens() [11]*credential {

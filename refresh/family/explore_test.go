@@ -179,7 +179,6 @@ func TestWeakerRulesSignHonestClientsOut(t *testing.T) {
 
 		{"eager, a crash that goes further back", func(w *modelWorld) { *w = eagerWorld; w.restore += 2 }},
 		{"eager, a request that travels longer", func(w *modelWorld) { *w = eagerWorld; w.request++ }},
-		{"eager, a response that travels longer", func(w *modelWorld) { *w = eagerWorld; w.response++ }},
 		{"eager, a fresh time that a round trip and a crash outlast", func(w *modelWorld) { *w = eagerWorld; w.settle = 4 }},
 		{"eager, writes lost in a failover and a duplicate", func(w *modelWorld) { *w = eagerWorld; w.lag, w.rollbacks, w.duplicates = 1, true, true }},
 	} {
