@@ -56,7 +56,7 @@ func encodeCold(f *family.Record) []byte {
 // and what only the others do.
 func encodeRequest(p family.RotateRequest) (first, second []byte) {
 	const size = 32 + 4 + 32 + 6 + 36 + 5*6
-	b := make([]byte, 0, size+1+4+5*6)
+	b := make([]byte, 0, size+1+4+6*6)
 	b = append(b, p.Hash[:]...)
 	b = binary.BigEndian.AppendUint32(b, p.Generation)
 	b = append(b, p.Successor[:]...)
@@ -76,6 +76,7 @@ func encodeRequest(p family.RotateRequest) (first, second []byte) {
 		b = append(b, '0'+flag(rule, 1))
 	}
 	b = appendMillis(b, p.Policy.Settle)
+	b = appendMillis(b, p.Policy.ParallelTime())
 	next, later := p.OvertakenAfter()
 	b = appendUint(b, uint64(next.UnixMilli()), 6)
 	b = appendUint(b, uint64(later.UnixMilli()), 6)

@@ -8,8 +8,8 @@
 --            remembered logins 6, and of others 6
 --          3 device
 --          4 enforced components 1 | revoke on mismatch, refuse store behind,
---            single use, end shared, a digit each | settle time 6 | the
---            rotation of the current generation after which the request is
+--            single use, end shared, a digit each | settle time 6 |
+--            parallel time 6 | the rotation of the current generation after which the request is
 --            overtaken: if that is p + 1 6, if it is another 6 | how long
 --            tombstones are kept 6 | by how much clocks may differ 6
 -- Returns  one string: outcome 1 | differing components 1 | notes (1 late, 2
@@ -48,7 +48,7 @@ if is_alive and p == g and hash == current and bound == fingerprint and device =
   return char(ROTATED, 0, 0, #hot, #cold, #device) .. hot .. cold .. device .. (rec[4] or '')
 end
 --COMMON
-local enforced, policy, settle_time, next_after, later_after, retention, skew = unpack_fields('>Bc4I6I6I6I6I6', ARGV[4])
+local enforced, policy, settle_time, parallel_time, next_after, later_after, retention, skew = unpack_fields('>Bc4I6I6I6I6I6I6', ARGV[4])
 if not hot then
   must_be_primary(key)
   return char(GONE, 0, 0)
@@ -126,7 +126,10 @@ local function advance(outcome, before)
   return answer(outcome)
 end
 
-if (p + 1 == g and attempt == made) or (p + 2 == g and attempt == prior) then return answer(REPEATED) end
+if (p + 1 == g and attempt == made) or (p + 2 == g and attempt == prior) then
+  must_be_primary(key)
+  return answer(REPEATED)
+end
 
 if p == g and hash == current then
   local handed = rotated
@@ -142,7 +145,7 @@ end
 if p + 1 == g and settled == 0 and not rule(3) and successor == current then
   local changed, since = false, now - rotated
   if now > used and now - used >= fresh_time / 8 then used, changed = now, true end
-  if fresh_time > 0 and since > fresh_time then
+  if settle_time > 0 and since > parallel_time then
     if since > settle_time then notes = notes + LATE end
     if twice == 0 then twice, in_row, changed = 1, min(in_row + 1, SHARED_AFTER), true end
     if in_row >= SHARED_AFTER then notes = notes + SHARED end
@@ -152,8 +155,9 @@ if p + 1 == g and settled == 0 and not rule(3) and successor == current then
     write()
     call('HSET', key, id, hot)
     keep(key, min(used + idle, absolute) - now)
+  else
+    must_be_primary(key)
   end
-  must_be_primary(key)
   return answer(REPLAYED)
 end
 

@@ -59,6 +59,8 @@ const (
 	// maxShortFresh is the fresh time where the settle time is too short to
 	// cover a crash of the browser.
 	maxShortFresh = 10 * time.Second
+	// maxParallel is what a round trip takes at most, with some to spare.
+	maxParallel = 20 * time.Second
 )
 
 // FreshTime returns how long a generation that was handed out is not rotated:
@@ -73,6 +75,13 @@ func (p *Policy) FreshTime() time.Duration {
 	}
 	return max(min(maxFresh, p.Settle-roundTrip), min(maxShortFresh, p.Settle/2))
 }
+
+// ParallelTime returns how long after a rotation its token may still come from
+// another tab of the same browser, whose answer was under way: 20 seconds, or
+// half the settle time if that is less. One that comes later lost its answer, or
+// is a second client. It is shorter than the fresh time, so that a thief who
+// shares a family must come later than that, or go without access tokens.
+func (p *Policy) ParallelTime() time.Duration { return min(maxParallel, p.Settle/2) }
 
 // Limit returns the record with the timeouts that hold today: the shorter of
 // what it has and what the Policy says. Stores keep the record as it is, so
@@ -95,7 +104,7 @@ func (p *Policy) lifetime(f *Record) time.Duration {
 }
 
 // SharedAfter is the number of generations in a row, each presented twice with
-// more than the fresh time between, after which a family counts as shared by
+// more than the ParallelTime between, after which a family counts as shared by
 // two clients. An honest client does this once for each answer that it lost,
 // so it would have to lose the answers of so many rotations in a row.
 const SharedAfter = 5
@@ -159,7 +168,7 @@ type Verdict struct {
 	// the token. Worth an event.
 	Late bool
 	// Shared: SharedAfter generations in a row were each presented twice with
-	// more than the fresh time between, as two clients do that use one chain
+	// more than the ParallelTime between, as two clients do that use one chain
 	// of tokens. It is said at each such presentation. With Policy.EndShared
 	// the family is then revoked, and the Outcome is Reused.
 	Shared bool
@@ -272,15 +281,15 @@ func (p *RotateRequest) fresh(f *Record) bool {
 }
 
 // replay notes that a predecessor came again: as use, and as a second
-// presentation of its generation if it comes later than the fresh time. Of many
-// at a time one is written down.
+// presentation of its generation if it comes later than the ParallelTime. Of
+// many at a time one is written down.
 func (v *Verdict) replay(p RotateRequest) {
 	f, fresh := &v.Record, p.Policy.FreshTime()
 	if unused := p.Now.Sub(f.LastUsed()); unused > 0 && unused >= fresh/8 {
 		f.UsedAt, v.Changed = p.Now, true
 	}
 	since := p.Now.Sub(f.RotatedAt)
-	if fresh <= 0 || since <= fresh {
+	if p.Policy.Settle <= 0 || since <= p.Policy.ParallelTime() {
 		return
 	}
 	v.Late = since > p.Policy.Settle

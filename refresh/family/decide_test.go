@@ -166,13 +166,13 @@ func TestDecide(t *testing.T) {
 		{"p = g-1, an eighth of the fresh time after the rotation: replay, as use", false, g - 1, []edit{ago(5625*ms, 5625*ms)}, family.Replayed, 0, true},
 		{"p = g-1, sooner: replay, not written down", false, g - 1, []edit{ago(5624*ms, 5624*ms)}, family.Replayed, 0, false},
 		{"p = g-1, not settled, from before the last use: replay, not written down", false, g - 1, []edit{minutely, ago(10*time.Second, -time.Hour)}, family.Replayed, 0, false},
-		{"p = g-1, within the fresh time: replay, not counted", false, g - 1, []edit{ago(45*time.Second, 0)}, family.Replayed, 0, false},
-		{"p = g-1, after the fresh time: replay, counted", false, g - 1, []edit{ago(45*time.Second+ms, 0)}, family.Replayed, 0, true},
-		{"p = g-1, after the fresh time, again: replay, counted once", false, g - 1, []edit{ago(50*time.Second, 0), inRow(1, true)}, family.Replayed, 0, false},
+		{"p = g-1, as another tab may: replay, not counted", false, g - 1, []edit{ago(20*time.Second, 0)}, family.Replayed, 0, false},
+		{"p = g-1, later than that: replay, counted", false, g - 1, []edit{ago(20*time.Second+ms, 0)}, family.Replayed, 0, true},
+		{"p = g-1, later than that, again: replay, counted once", false, g - 1, []edit{ago(50*time.Second, 0), inRow(1, true)}, family.Replayed, 0, false},
 		{"p = g-1, shared: replay", false, g - 1, []edit{ago(time.Hour, 0), inRow(most-1, false)}, family.Replayed, 0, true},
 		{"p = g-1, shared, policy says end: reuse", false, g - 1, []edit{ago(time.Hour, 0), inRow(most-1, false), end}, family.Reused, 0, true},
 		{"p = g-1, shared before the policy said end: reuse", false, g - 1, []edit{ago(time.Hour, 0), inRow(most, true), end}, family.Reused, 0, true},
-		{"p = g-1, shared, within the fresh time, policy says end: replay", false, g - 1, []edit{ago(45*time.Second, 0), inRow(most, false), end}, family.Replayed, 0, false},
+		{"p = g-1, shared, as another tab may, policy says end: replay", false, g - 1, []edit{ago(20*time.Second, 0), inRow(most, false), end}, family.Replayed, 0, false},
 		{"p = g-1, not shared, policy says end: replay", false, g - 1, []edit{ago(time.Hour, 0), inRow(most-2, false), end}, family.Replayed, 0, true},
 		{"p = g-1, not settled, another successor: reuse", false, g - 1, []edit{successor}, family.Reused, 0, true},
 		{"p = g-1, not settled, single use: reuse", false, g - 1, []edit{rules(func(r *family.Policy) { r.SingleUse = true })}, family.Reused, 0, true},
@@ -231,7 +231,7 @@ func checkFamily(t *testing.T, before family.Record, v family.Verdict, p family.
 		if p.Now.Sub(before.LastUsed()) >= fresh/8 {
 			want.UsedAt = p.Now
 		}
-		if since := p.Now.Sub(before.RotatedAt); fresh > 0 && since > fresh && !before.Twice {
+		if since := p.Now.Sub(before.RotatedAt); p.Policy.Settle > 0 && since > p.Policy.ParallelTime() && !before.Twice {
 			want.Twice, want.TwiceInRow = true, min(before.TwiceInRow+1, family.SharedAfter)
 		}
 	case v.Outcome == family.Reused:
@@ -332,18 +332,17 @@ func TestLateAndShared(t *testing.T) {
 		name         string
 		after        time.Duration
 		inRow        uint8
-		single       bool
 		late, shared bool
 	}{
-		{"at once", 0, 4, false, false, false},
-		{"within the fresh time", 45 * time.Second, 4, false, false, false},
-		{"after the fresh time, for the fifth time in a row", 45*time.Second + 1, 4, false, false, true},
-		{"after the fresh time, for the fourth time in a row", 45*time.Second + 1, 3, false, false, false},
-		{"at the settle time", time.Minute, 0, false, false, false},
-		{"after the settle time", time.Minute + 1, 0, false, true, false},
-		{"two weeks later", 14 * 24 * time.Hour, 0, false, true, false},
-		{"two weeks later, for the fifth time in a row", 14 * 24 * time.Hour, 4, false, true, true},
-		{"before the rotation, held up", -time.Hour, 4, false, false, false},
+		{"at once", 0, 4, false, false},
+		{"as another tab may", 20 * time.Second, 4, false, false},
+		{"later than that, for the fifth time in a row", 20*time.Second + 1, 4, false, true},
+		{"later than that, for the fourth time in a row", 20*time.Second + 1, 3, false, false},
+		{"at the settle time", time.Minute, 0, false, false},
+		{"after the settle time", time.Minute + 1, 0, true, false},
+		{"two weeks later", 14 * 24 * time.Hour, 0, true, false},
+		{"two weeks later, for the fifth time in a row", 14 * 24 * time.Hour, 4, true, true},
+		{"before the rotation, held up", -time.Hour, 4, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f, p := familyAt(3, false), tokenOf(2)

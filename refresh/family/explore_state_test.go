@@ -38,7 +38,8 @@ type storeRecord struct {
 	gen, cur, prev int8 // cur and prev are forks
 	settled        bool
 	attempt, prior int8
-	rotated        int8 // ticks ago, where a rule asks
+	rotated, used  int8 // ticks ago, where a rule asks
+	twice          bool // where it is counted
 	at             int8 // in the past: how long ago it was replaced; -1 for none
 }
 
@@ -53,11 +54,11 @@ type situation struct {
 	store   storeRecord
 	past    [4]storeRecord
 	jar     credential
-	jars    [4]jarSnapshot
+	jars    [6]jarSnapshot
 	slots   [2]parcel
-	dup     parcel // executed, and about to be executed again for nobody
-	settle  int8   // a generation about to settle; noSettle for none
-	eager   int8
+	dup     parcel     // executed, and about to be executed again for nobody
+	settle  int8       // a generation about to settle; noSettle for none
+	missed  bool       // the browser lost an answer with the current generation, where it is counted
 	stolen  credential // gen is noToken while nothing was stolen
 	dead    bool       // the owner has been back, and settled what followed on stolen
 	revoked bool
@@ -74,7 +75,7 @@ const (
 )
 
 func (w *modelWorld) start() situation {
-	s := situation{eager: w.eager, settle: noSettle}
+	s := situation{settle: noSettle}
 	s.stolen.gen = noToken
 	for i := range s.past {
 		s.past[i].at = -1
@@ -87,7 +88,7 @@ func (w *modelWorld) start() situation {
 
 // crashBrowser takes the jar back. What the disk held of it is now all that is known.
 func crashBrowser(s situation, old credential) situation {
-	s.jar = old
+	s.jar, s.missed = old, true
 	for i := range s.jars {
 		s.jars[i] = jarSnapshot{at: -1}
 	}
@@ -161,10 +162,10 @@ func (s *situation) records() [1 + len(situation{}.past)]*storeRecord {
 	return [...]*storeRecord{&s.store, &s.past[0], &s.past[1], &s.past[2], &s.past[3]}
 }
 
-func (s *situation) tokens() [9]*credential {
+func (s *situation) tokens() [11]*credential {
 	return [...]*credential{
 		&s.jar, &s.slots[0].credential, &s.slots[1].credential, &s.dup.credential, &s.stolen,
-		&s.jars[0].credential, &s.jars[1].credential, &s.jars[2].credential, &s.jars[3].credential,
+		&s.jars[0].credential, &s.jars[1].credential, &s.jars[2].credential, &s.jars[3].credential, &s.jars[4].credential, &s.jars[5].credential,
 	}
 }
 
@@ -201,10 +202,18 @@ func (x *exploration) canon(s *situation) {
 		if r.at >= 0 {
 			r.gen = max(r.gen-shift, oldest)
 		}
-		if !x.grace && !x.fromRotation {
-			r.rotated = 0
+		r.used = min(r.used, x.old)
+		switch {
+		case x.grace || x.fromRotation:
+		case r.settled:
+			r.rotated = x.settle // at least
+		case x.counting:
+			r.rotated = min(r.rotated, x.apart)
+		default:
+			r.rotated = r.used // who asks for the rotation asks whether it settled
 		}
 	}
+	s.missed = s.missed && x.counting
 	if s.stolen.gen < 0 && s.store.settled {
 		s.dead = true
 	}
@@ -261,7 +270,7 @@ func (x *exploration) canonHistory(s *situation) {
 			}
 		}
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.gen, b.gen), settled, cmp.Compare(a.attempt, b.attempt),
-			cmp.Compare(a.prior, b.prior), cmp.Compare(a.cur, b.cur), cmp.Compare(a.prev, b.prev), cmp.Compare(a.rotated, b.rotated))
+			cmp.Compare(a.prior, b.prior), cmp.Compare(a.cur, b.cur), cmp.Compare(a.prev, b.prev), cmp.Compare(a.rotated, b.rotated), cmp.Compare(a.used, b.used))
 	})
 }
 

@@ -1,7 +1,6 @@
 package family_test
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -41,6 +40,9 @@ type exploration struct {
 	seen   map[situation]struct{}
 	check  func(*exploration, *situation) string
 	bad    string
+	// Ages from which on a generation is not fresh, and a second presentation
+	// counts: all beyond are alike.
+	old, apart int8
 
 	outcomes map[family.Outcome]int
 }
@@ -49,6 +51,8 @@ type exploration struct {
 // objects to.
 func (w modelWorld) explore(check func(*exploration, *situation) string) *exploration {
 	x := &exploration{modelWorld: &w, seen: make(map[situation]struct{}), check: check, outcomes: make(map[family.Outcome]int)}
+	p := family.Policy{Settle: time.Minute}
+	x.old, x.apart = int8((p.FreshTime()+w.length()-1)/w.length()), int8(p.ParallelTime()/w.length())+1
 	x.add(0, happening{"a login", credential{gen: noToken}, 0}, w.start())
 	for i := 0; i < len(x.states) && x.bad == ""; i++ {
 		x.visit(int32(i))
@@ -109,7 +113,7 @@ func (x *exploration) visit(i int32) {
 		n := s
 		n.dup = parcel{}
 		v := x.rotate(&n, s.dup.credential, dupName)
-		n.ended = !v.Outcome.Accepted()
+		n.ended, n.missed = !v.Outcome.Accepted(), true
 		x.add(i, happening{"a rotation with %v is executed a second time: %v", s.dup.credential, v.Outcome}, n)
 	}
 	if s.settle != noSettle {
@@ -135,10 +139,10 @@ func (x *exploration) visit(i int32) {
 
 // tick lets one tick pass: everything ages, and what took too long is lost.
 func (x *exploration) tick(s situation) situation {
-	s.store.rotated = min(s.store.rotated+1, x.settle)
+	s.store.rotated, s.store.used = min(s.store.rotated+1, x.settle), min(s.store.used+1, x.settle)
 	for i := range s.past {
 		if p := &s.past[i]; p.at >= 0 {
-			p.rotated = min(p.rotated+1, x.settle)
+			p.rotated, p.used = min(p.rotated+1, x.settle), min(p.used+1, x.settle)
 			if p.at++; p.at > x.lag {
 				*p = storeRecord{at: -1}
 			}
@@ -165,6 +169,7 @@ func (x *exploration) tick(s situation) situation {
 		}
 		m.age = min(m.age+1, x.access)
 		if m.at++; m.at > limit {
+			s.miss(m)
 			*m = parcel{}
 		}
 	}
@@ -183,11 +188,8 @@ func (x *exploration) send(i int32, s situation) {
 		n.slots[k] = parcel{kind: asking, credential: s.jar}
 		x.add(i, happening{"a tab sends a request with %v%.0s", s.jar, 0}, n)
 	}
-	if s.jar.age >= x.settle || s.eager > 0 {
+	if s.jar.age >= x.settle || !x.patient {
 		n := s
-		if s.jar.age < x.settle {
-			n.eager--
-		}
 		n.slots[k] = parcel{kind: insisting, credential: s.jar}
 		x.add(i, happening{"a tab asks for a refresh with %v%.0s", s.jar, 0}, n)
 	}
@@ -203,13 +205,22 @@ func (x *exploration) deliver(i int32, s situation, k int) {
 		n := s
 		n.remember(n.jar)
 		n.jar = m.credential
+		n.missed = n.missed || m.gen < s.store.gen // the answer before is gone
 		x.add(i, happening{"the response with %v arrives%.0s", m.credential, 0}, n)
 	case m.age < x.access && (m.kind == asking || m.kind == orphaned):
 		x.use(i, s, m.credential)
 	default:
 		x.present(i, s, k, m)
 	}
+	s.miss(&m)
 	x.add(i, happening{"the message with %v is lost%.0s", m.credential, 0}, s)
+}
+
+// miss notes that the browser does not get what was on its way.
+func (s *situation) miss(m *parcel) {
+	if m.kind == answering && m.gen == s.store.gen || m.kind == retried {
+		s.missed = true
+	}
 }
 
 // use is a request with a valid access token: it may prove something.
@@ -241,7 +252,9 @@ func (x *exploration) present(i int32, s situation, k int, m parcel) {
 	}
 	reply := parcel{kind: answering, credential: credential{gen: s.store.gen, fork: s.store.cur}}
 	again := parcel{kind: retried, credential: m.credential}
-	x.add(i, happening{"a rotation with %v: %v, and the response is lost", m.credential, v.Outcome}, s)
+	lost := s
+	lost.missed = true
+	x.add(i, happening{"a rotation with %v: %v, and the response is lost", m.credential, v.Outcome}, lost)
 	if m.kind == asking || m.kind == insisting || m.kind == retried {
 		n := s
 		n.slots[k] = reply
@@ -298,7 +311,7 @@ func (x *exploration) rotate(s *situation, t credential, name int8) family.Verdi
 	}
 	p := family.RotateRequest{
 		Generation: uint32(firstGeneration + int(t.gen)), Hash: modelSecret(t.gen, t.fork), Successor: modelSecret(t.gen+1, fork),
-		Attempt: family.Attempt{byte(name)}, Policy: x.rules, Now: f.RotatedAt,
+		Attempt: family.Attempt{byte(name)}, Policy: x.policy(), Now: modelNow,
 	}
 	v := family.Decide(&f, p)
 	x.repeatable(&v, p)
@@ -310,11 +323,19 @@ func (x *exploration) rotate(s *situation, t credential, name int8) family.Verdi
 	if s.revoked = f.Revoked != ""; s.revoked {
 		return v
 	}
-	prior := s.store.attempt
+	age := func(t time.Time) int8 { return min(int8(modelNow.Sub(t)/x.length()), x.settle) }
+	n := &s.store
+	if v.Outcome == family.Replayed {
+		n.used, n.twice = age(f.UsedAt), f.Twice && x.counting
+		return v
+	}
+	prior := n.attempt
 	if f.Prior == (family.Attempt{}) {
 		prior = 0
 	}
-	s.store = storeRecord{gen: int8(int(f.Generation) - firstGeneration), cur: fork, prev: t.fork, settled: f.Settled, attempt: name, prior: prior}
+	*n = storeRecord{gen: int8(int(f.Generation) - firstGeneration), cur: fork, prev: t.fork, settled: f.Settled, attempt: name, prior: prior,
+		rotated: age(f.RotatedAt), used: age(f.UsedAt)}
+	s.missed = false
 	return v
 }
 
@@ -346,26 +367,30 @@ func (x *exploration) settles(s *situation, gen int8) {
 }
 
 var (
-	modelLogin   = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	modelSecrets = make(map[[2]int8][32]byte)
+	modelLogin = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	modelNow   = modelLogin.Add(time.Hour)
 )
 
 // modelSecret stands for the hash of a token's secret.
-func modelSecret(gen, fork int8) [32]byte {
-	h, ok := modelSecrets[[2]int8{gen, fork}]
-	if !ok {
-		h = sha256.Sum256([]byte{byte(gen), byte(fork)})
-		modelSecrets[[2]int8{gen, fork}] = h
+func modelSecret(gen, fork int8) [32]byte { return [32]byte{1, byte(gen), byte(fork)} }
+
+// policy is what Decide goes by.
+func (x *exploration) policy() family.Policy {
+	p := x.rules
+	if !x.rotatesFresh {
+		p.Settle = x.length() * time.Duration(x.settle)
 	}
-	return h
+	return p
 }
 
 // family is the record as Decide sees it.
 func (x *exploration) family(r *storeRecord) family.Record {
 	f := family.Record{
 		ID: family.ID{1}, Generation: uint32(firstGeneration + int(r.gen)), Current: modelSecret(r.gen, r.cur), Settled: r.settled,
-		CreatedAt: modelLogin, AuthTime: modelLogin, RotatedAt: modelLogin.Add(time.Hour), Idle: time.Hour, AbsoluteExpiry: modelLogin.Add(24 * time.Hour),
-		Attempt: family.Attempt{byte(r.attempt)}, Prior: family.Attempt{byte(r.prior)},
+		CreatedAt: modelLogin, AuthTime: modelLogin, Idle: time.Hour,
+		RotatedAt: modelNow.Add(-x.length() * time.Duration(r.rotated)), UsedAt: modelNow.Add(-x.length() * time.Duration(r.used)), Twice: r.twice,
+		AbsoluteExpiry: modelLogin.Add(24 * time.Hour),
+		Attempt:        family.Attempt{byte(r.attempt)}, Prior: family.Attempt{byte(r.prior)},
 	}
 	if r.attempt == 0 {
 		f.Attempt[1] = 1 // somebody's who is gone

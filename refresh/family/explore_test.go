@@ -3,6 +3,7 @@ package family_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/sessionkit/sessionkit/refresh/family"
 )
@@ -30,20 +31,26 @@ import (
 //   - The store may fall back to any state that was current within lag ticks.
 //   - request + response + the longer of retry and restore < settle <= access/2:
 //     a round trip, with a retry within or a crash after it, ends before an
-//     access token can prove anything.
-//   - A client that refreshes without need does so with an access token at
-//     least as old as the settle time.
+//     access token can prove anything. For eager clients two round trips and a
+//     crash end within the fresh time.
+//   - Any tab asks for a refresh at any time, whatever its access token's age;
+//     where clients are patient, with one as old as the settle time.
 //   - At most two messages are under way, one duplicate and one settling.
 type modelWorld struct {
 	access, settle, request, response, retry, restore, lag int8
 
 	// What can happen besides.
 	duplicates, rollbacks, thief bool
-	// eager allows that many refreshes without need, whatever the token's age.
-	eager int8
+	// patient clients ask for no refresh before their access token is as old
+	// as the settle time.
+	patient bool
+	// counting looks at who presents a generation twice.
+	counting bool
 
 	// The rules, as they are or weakened.
 	rules family.Policy
+	// rotatesFresh rotates a generation however young it is.
+	rotatesFresh bool
 	// grace settles a generation by the clock alone, settle ticks after its
 	// rotation.
 	grace bool
@@ -53,10 +60,20 @@ type modelWorld struct {
 	random bool
 }
 
+// length is how long a tick lasts, so that the settle time is a minute.
+func (w *modelWorld) length() time.Duration { return time.Minute / time.Duration(w.settle) }
+
 // honestWorld is the world in which nobody may ever be signed out.
 var honestWorld = modelWorld{
 	access: 8, settle: 4, request: 1, response: 1, retry: 1, restore: 1, lag: 1,
-	duplicates: true, rollbacks: true,
+	duplicates: true, rollbacks: true, patient: true,
+}
+
+// eagerWorld is the same with clients that ask for a refresh at any time, and
+// without failovers. The fresh time is three ticks and three quarters; a retry
+// is over within a tick.
+var eagerWorld = modelWorld{
+	access: 8, settle: 7, request: 1, response: 1, retry: 0, restore: 1,
 }
 
 // signedOut is what must never happen to an honest client.
@@ -79,7 +96,7 @@ func invariants(x *exploration, s *situation) string {
 		f := x.family(&s.store)
 		v := family.Decide(&f, family.RotateRequest{
 			Generation: uint32(firstGeneration + int(gen)), Hash: modelSecret(gen, 0), Successor: modelSecret(gen+1, 0),
-			Attempt: family.Attempt{99}, Policy: x.rules, Now: f.RotatedAt,
+			Attempt: family.Attempt{99}, Policy: x.policy(), Now: modelNow,
 		})
 		if v.Outcome.Accepted() {
 			accepted++
@@ -97,21 +114,34 @@ func invariants(x *exploration, s *situation) string {
 }
 
 func TestNoHonestClientIsEverSignedOut(t *testing.T) {
-	x := honestWorld.explore(signedOut)
-	if x.bad != "" {
-		t.Fatal(x.story())
-	}
-	t.Logf("%d states, rotations by outcome: %v", len(x.states), x.outcomes)
-	for _, o := range []family.Outcome{family.Rotated, family.Replayed, family.Repeated, family.StoreBehind} {
-		if x.outcomes[o] == 0 {
-			t.Errorf("no rotation came to %v: the exploration does not reach what it is about", o)
-		}
+	for _, c := range []struct {
+		name  string
+		world modelWorld
+		reach []family.Outcome
+	}{
+		{"who renews when need be", honestWorld, []family.Outcome{family.Rotated, family.Replayed, family.Repeated, family.StoreBehind}},
+		{"who renews whenever it likes", eagerWorld, []family.Outcome{family.Rotated, family.Fresh, family.Replayed, family.Repeated}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			x := c.world.explore(signedOut)
+			if x.bad != "" {
+				t.Fatal(x.story())
+			}
+			t.Logf("%d states, rotations by outcome: %v", len(x.states), x.outcomes)
+			for _, o := range c.reach {
+				if x.outcomes[o] == 0 {
+					t.Errorf("no rotation came to %v: the exploration does not reach what it is about", o)
+				}
+			}
+		})
 	}
 }
 
 // TestAStolenTokenDiesWhenItsOwnerHasBeenBack lets a thief copy the refresh
 // token at any time, present it at any time, and go on with what he is given.
 func TestAStolenTokenDiesWhenItsOwnerHasBeenBack(t *testing.T) {
+	t.Parallel()
 	w := honestWorld
 	w.thief, w.rollbacks, w.duplicates = true, false, false
 	x := w.explore(invariants)
@@ -139,15 +169,21 @@ func TestWeakerRulesSignHonestClientsOut(t *testing.T) {
 		{"single use", func(w *modelWorld) { calm(w); w.rules.SingleUse = true }},
 		{"random successors", func(w *modelWorld) { w.random = true }},
 
-		{"refreshing without need right after a refresh", func(w *modelWorld) { calm(w); w.eager = 1 }},
+		{"generations rotated however young they are", func(w *modelWorld) { *w = eagerWorld; w.rotatesFresh = true }},
 		{"a settle time that a round trip and a crash outlast", func(w *modelWorld) { w.settle = 3 }},
 		{"a crash that goes further back", func(w *modelWorld) { w.restore++ }},
 		{"a request that travels longer", func(w *modelWorld) { w.request++ }},
 		{"a response that travels longer", func(w *modelWorld) { w.response++ }},
 		{"a retry that comes later", func(w *modelWorld) { w.retry++ }},
 		{"access tokens as short as a round trip", func(w *modelWorld) { w.access = 3 }},
+
+		{"eager, a crash that goes further back", func(w *modelWorld) { *w = eagerWorld; w.restore += 2 }},
+		{"eager, a request that travels longer", func(w *modelWorld) { *w = eagerWorld; w.request++ }},
+		{"eager, a fresh time that a round trip and a crash outlast", func(w *modelWorld) { *w = eagerWorld; w.settle = 4 }},
+		{"eager, writes lost in a failover and a duplicate", func(w *modelWorld) { *w = eagerWorld; w.lag, w.rollbacks, w.duplicates = 1, true, true }},
 	} {
 		t.Run(weak.name, func(t *testing.T) {
+			t.Parallel()
 			w := honestWorld
 			weak.change(&w)
 			x := w.explore(signedOut)

@@ -91,8 +91,8 @@ type Record struct {
 	Attempt, Prior Attempt
 
 	// Twice is true once the predecessor of the current generation was
-	// presented again later than the fresh time after the rotation: an answer
-	// was lost, or there is a second client.
+	// presented again later than the Policy's ParallelTime after the rotation:
+	// an answer was lost, or there is a second client.
 	Twice bool
 	// TwiceInRow counts the generations in a row for which Twice became true,
 	// the current one included. It stops at SharedAfter.

@@ -139,6 +139,24 @@ var mutants = map[string]struct {
 		},
 		breaks: "p = g-1, not settled, single use: reuse",
 	},
+	"rotates generations however young they are": {
+		store: func(s family.Store) family.Store {
+			return broken{Store: s, rotate: func(p *family.RotateRequest) { p.Policy.Settle = 0 }}
+		},
+		breaks: "a fresh generation is handed out as often as asked for, and rotated when it is old enough",
+	},
+	"does not end what is shared": {
+		store: func(s family.Store) family.Store {
+			return broken{Store: s, rotate: func(p *family.RotateRequest) { p.Policy.EndShared = false }}
+		},
+		breaks: "p = g-1, shared, policy says end: reuse",
+	},
+	"knows no timeouts of today": {
+		store: func(s family.Store) family.Store {
+			return broken{Store: s, rotate: func(p *family.RotateRequest) { p.Policy.Idle, p.Policy.Absolute, p.Policy.Browser = 0, 0, 0 }}
+		},
+		breaks: "at the idle timeout of today, if that is shorter: gone",
+	},
 	"does not refuse when it is behind": {
 		store: func(s family.Store) family.Store {
 			return broken{Store: s, rotate: func(p *family.RotateRequest) { p.Policy.RefuseStoreBehind = false }}
