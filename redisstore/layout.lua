@@ -33,6 +33,6 @@ local VERSION, TOMBSTONE = 1, 129
 local HOT, HOT_SIZE = '>Bc32c6c6BI6I4I6', 62
 local COLD, COLD_SIZE = '>BI6I5I6I4Bc36', 59
 -- family.MaxStep: the families that one step ends, and the tombstones kept.
-local STEP = 200
+local STEP = 100
 local UNTOLD = 281474976710656
 local call, byte, sub, char, floor = redis.call, string.byte, string.sub, string.char, math.floor

@@ -1,19 +1,21 @@
 -- Returns the fields of a subject's families and their values, as HGETALL does:
--- all of few families, of many those of the newest.
+-- all of few families, of many those of one page, the newest first.
 --
 -- KEYS[1]  the subject's hash  KEYS[2]  its row
--- ARGV     1 now  2 how many of the newest
+-- ARGV     1 how many of the newest to pass over  2 how many to return
+-- Returns  1 if there may be more, else 0; the fields and values
 --
 -- It only reads.
-local key, row = KEYS[1], KEYS[2]
-if not are_many(row) then return call('HGETALL', key) end
-local newest, out = some(key, row, tonumber(ARGV[1]), tonumber(ARGV[2]), true, false), {}
-for _, f in ipairs(newest) do
-  local names = { f.id, f.id .. 'c', f.id .. 'd', f.id .. 'a' }
-  local values = call('HMGET', key, unpack(names))
-  for i = 1, 4 do
-    out[#out + 1] = names[i]
-    out[#out + 1] = values[i] or ''
-  end
+local key, row, most = KEYS[1], KEYS[2], tonumber(ARGV[2])
+if not are_many(row) then return { 0, call('HGETALL', key) } end
+local ids = call('ZREVRANGEBYSCORE', row, '+inf', '(0', 'LIMIT', ARGV[1], most)
+if #ids == 0 then return { 0, {} } end
+local names = {}
+for i, id in ipairs(ids) do
+  names[4 * i - 3], names[4 * i - 2], names[4 * i - 1], names[4 * i] = id, id .. 'c', id .. 'd', id .. 'a'
 end
-return out
+local out, values = {}, call('HMGET', key, unpack(names))
+for i, name in ipairs(names) do
+  out[2 * i - 1], out[2 * i] = name, values[i] or ''
+end
+return { #ids == most and 1 or 0, out }

@@ -65,10 +65,10 @@ if ARGV[10] == '1' then scores = '(0' end
 for _, f in ipairs(ended_by(key, row, attempt, scores)) do ended[#ended + 1] = f.id end
 
 local keep_newest, spared = tonumber(ARGV[3]), { [ARGV[2]] = true }
-local oldest, newest
+local oldest, newest, gave_up
 if are_many(row) then
-  newest = keep_newest > 0 and some(key, row, now, keep_newest + 1, true, true) or {}
-  oldest = some(key, row, now, STEP + 1, false, true)
+  newest = keep_newest > 0 and some(key, row, now, keep_newest + 1, true) or {}
+  oldest, gave_up = some(key, row, now, STEP + 1, false)
 else
   oldest, newest = survey(key, row, now, retention), {}
   for i = #oldest, 1, -1 do newest[#newest + 1] = oldest[i] end
@@ -88,4 +88,4 @@ for _, id in ipairs(step) do
   ended[#ended + 1] = id
   tell[#tell + 1] = id
 end
-return { DEAD, table.concat(ended), table.concat(tell), #step == STEP and 1 or 0 }
+return { DEAD, table.concat(ended), table.concat(tell), (#step == STEP or gave_up) and 1 or 0 }

@@ -43,10 +43,13 @@ local p = tonumber(call('HGET', key, 'p') or '96')
 local live, count
 if many then
   local ids = call('ZRANGEBYSCORE', row, '(0', '+inf', 'LIMIT', p, 16)
-  p = p + #live_among(key, row, ids, now, true)
+  p = p + #live_among(key, row, ids, now)
   if #ids < 16 then p = 0 end
   call('HSET', key, 'p', p)
-  if full then live, count = some(key, row, now, 2000, false, true), call('ZCOUNT', row, '(0', '+inf') end
+  if full then
+    live = some(key, row, now, limit + 2 * STEP, false)
+    count = call('ZCOUNT', row, '(0', '+inf')
+  end
 elseif full or fields >= MANY or fields >= p then
   live = survey(key, row, now, retention)
   count = #live

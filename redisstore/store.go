@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -378,41 +379,63 @@ func current(f *family.Record, now time.Time) bool {
 	return f.Alive(now)
 }
 
-// List implements family.Store.
+// pageOfList is the number of families that one call reads of a subject with many.
+const pageOfList = 50
+
+// List implements family.Store. Of a subject with many families it reads several
+// pages, between which some may come and go.
 func (s *Store) List(ctx context.Context, subject family.Subject, now time.Time) ([]family.Record, error) {
-	reply, err := s.run(ctx, listScript, s.keys(subject), now.UnixMilli(), family.ListLimit)
-	if err != nil {
-		return nil, err
-	}
-	parts, ok := reply.([]any)
-	if !ok || len(parts)%2 != 0 {
-		return nil, unavailable(errReply)
-	}
-	fields := make(map[string]string, len(parts)/2)
-	for i := 0; i < len(parts); i += 2 {
-		fields[field(parts, i)] = field(parts, i+1)
-	}
-	list := make([]family.Record, 0, len(fields)/3)
-	for name, hot := range fields {
-		if len(name) != 16 {
-			continue
+	live := make(map[family.ID]family.Record)
+	for passed, more := 0, true; more && len(live) < family.ListLimit; passed += pageOfList {
+		var page []family.Record
+		var err error
+		if page, more, err = s.listPage(ctx, subject, passed); err != nil {
+			return nil, err
 		}
-		f, err := decode(subject, family.ID([]byte(name)), hot,
-			fields[name+"c"], fields[name+"d"], fields[name+"a"])
-		if err != nil {
-			return nil, unavailable(err)
-		}
-		if f.Alive(now) {
-			list = append(list, f)
+		for _, f := range page {
+			if f.Alive(now) {
+				live[f.ID] = f
+			}
 		}
 	}
-	slices.SortFunc(list, func(a, b family.Record) int {
+	list := slices.SortedFunc(maps.Values(live), func(a, b family.Record) int {
 		if c := b.CreatedAt.Compare(a.CreatedAt); c != 0 {
 			return c
 		}
 		return slices.Compare(b.ID[:], a.ID[:])
 	})
-	return list, nil
+	return list[:min(len(list), family.ListLimit)], nil
+}
+
+// listPage returns all records of a subject with few families, or one page.
+func (s *Store) listPage(ctx context.Context, subject family.Subject, passed int) (page []family.Record, more bool, err error) {
+	reply, err := s.run(ctx, listScript, s.keys(subject), passed, pageOfList)
+	if err != nil {
+		return nil, false, err
+	}
+	parts, ok := reply.([]any)
+	if !ok || len(parts) != 2 {
+		return nil, false, unavailable(errReply)
+	}
+	pairs, ok := parts[1].([]any)
+	if !ok || len(pairs)%2 != 0 {
+		return nil, false, unavailable(errReply)
+	}
+	fields := make(map[string]string, len(pairs)/2)
+	for i := 0; i < len(pairs); i += 2 {
+		fields[field(pairs, i)] = field(pairs, i+1)
+	}
+	for name, hot := range fields {
+		if len(name) != 16 || hot == "" {
+			continue
+		}
+		f, err := decode(subject, family.ID([]byte(name)), hot, fields[name+"c"], fields[name+"d"], fields[name+"a"])
+		if err != nil {
+			return nil, false, unavailable(err)
+		}
+		page = append(page, f)
+	}
+	return page, parts[0] == int64(1), nil
 }
 
 // Ping implements family.Store.

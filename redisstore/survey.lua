@@ -60,8 +60,8 @@ local function survey(key, row, now, retention)
   return live
 end
 
--- The live ones of some families. Drops the others if told to.
-local function live_among(key, row, ids, now, dropping)
+-- The live ones of some families. Drops the others.
+local function live_among(key, row, ids, now)
   local live = {}
   for from = 1, #ids, 200 do
     local fields = {}
@@ -73,7 +73,7 @@ local function live_among(key, row, ids, now, dropping)
     for i = 1, #fields, 2 do
       if alive(rec[i], rec[i + 1], now) then
         live[#live + 1] = family_of(fields[i], rec[i], rec[i + 1])
-      elseif dropping then
+      else
         drop(key, row, fields[i])
       end
     end
@@ -82,23 +82,22 @@ local function live_among(key, row, ids, now, dropping)
 end
 
 -- Up to n live families of a subject that has many, from the oldest on or from
--- the newest. It gives up after 2,000 that have expired.
-local function some(key, row, now, n, newest, dropping)
-  local live, looked, at = {}, 0, 0
+-- the newest. It gives up after 2,000 that have expired, and says so.
+local function some(key, row, now, n, newest)
+  local live, looked = {}, 0
   while #live < n and looked < n + 2000 do
     local ids
     if newest then
-      ids = call('ZREVRANGEBYSCORE', row, '+inf', '(0', 'LIMIT', at, n - #live)
+      ids = call('ZREVRANGEBYSCORE', row, '+inf', '(0', 'LIMIT', #live, n - #live)
     else
-      ids = call('ZRANGEBYSCORE', row, '(0', '+inf', 'LIMIT', at, n - #live)
+      ids = call('ZRANGEBYSCORE', row, '(0', '+inf', 'LIMIT', #live, n - #live)
     end
     if #ids == 0 then break end
-    local found = live_among(key, row, ids, now, dropping)
+    local found = live_among(key, row, ids, now)
     for _, f in ipairs(found) do live[#live + 1] = f end
     looked = looked + #ids
-    if dropping then at = at + #found else at = at + #ids end
   end
-  return live
+  return live, looked >= n + 2000
 end
 
 -- The tombstones of an attempt: what it ended, and for which reason.

@@ -84,7 +84,7 @@ const (
 	// MaxStep is the greatest number of families that one atomic step ends, and
 	// the number of a subject's newest tombstones that are kept, so that a step
 	// whose answer was lost can be repeated.
-	MaxStep = 200
+	MaxStep = 100
 	// ListLimit is the greatest number of families that List returns, and the
 	// greatest StartRequest.MaxSessions.
 	ListLimit = 1000
