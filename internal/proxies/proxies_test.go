@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -106,8 +107,18 @@ func TestLargeCookies(t *testing.T) {
 		if strings.HasSuffix(t.Name(), "/nginx") {
 			want = 502
 		}
-		b = proxy(t, setup{upstream: a.addr, bare: true}).browser()
-		b.want("with the defaults", b.do("POST", "/login"), want, "")
+		bare := proxy(t, setup{upstream: a.addr, bare: true}).browser()
+		bare.want("with the defaults", bare.do("POST", "/login"), want, "")
+
+		// An answer that renews has no device cookie: it takes a little more to
+		// be too large. Cookies know no ports: one browser comes through both.
+		a.SignIn(authtest.User{Subject: "alice", Custom: map[string]string{"pad": strings.Repeat("x", 2500)}})
+		bare.http.Jar = b.http.Jar
+		for range 3 {
+			b.expire()
+			bare.want("renewed with the defaults", bare.do("GET", "/me"), want, "")
+		}
+		b.want("after a renewal was lost", b.do("GET", "/me"), 200, "alice")
 	})
 }
 
@@ -134,6 +145,17 @@ func TestForwardedFor(t *testing.T) {
 				b.expire()
 				b.want("session", b.do("GET", "/me"), 200, "alice")
 			})
+		}
+	})
+}
+
+// Without an address a session cannot be bound to one: the sign-in says so.
+func TestUnixSocketAndStrictBinding(t *testing.T) {
+	each(t, func(t *testing.T, proxy func(*testing.T, setup) *front) {
+		for trust, want := range map[bool]int{false: 400, true: 200} {
+			a := start(t, sessionkit.Config{HTTP: middleware.Config{TrustUnixSockets: trust}, Sessions: refresh.Config{Binding: refresh.BindStrict()}}, "unix")
+			b := proxy(t, setup{upstream: a.addr}).browser()
+			b.want(fmt.Sprintf("sign in, TrustUnixSockets %v", trust), b.do("POST", "/login"), want, "")
 		}
 	})
 }
@@ -345,4 +367,18 @@ func TestUpgrade(t *testing.T) {
 			})
 		}
 	})
+}
+
+// The document shows the settings that are tested here.
+func TestDocumentShowsTheSettings(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "proxies.md"))
+	must(t, err)
+	for language, settings := range map[string][]string{"nginx": {nginxRecommended, nginxUpgrade}, "haproxy": {haproxyRecommended}} {
+		for _, s := range settings {
+			if !strings.Contains(string(text), "```"+language+s+"```") {
+				t.Errorf("docs/proxies.md does not show %s", s)
+			}
+		}
+	}
 }

@@ -127,6 +127,8 @@ func haproxy(t *testing.T, s setup) *front {
 	}
 	return run(t, ca, func(addr string) []string {
 		conf := fmt.Sprintf(`
+global
+	noreuseport
 %s
 defaults
 	mode http
@@ -166,7 +168,7 @@ func run(t *testing.T, ca *x509.CertPool, command func(addr string) []string) *f
 			cmd.Wait()
 			close(ended)
 		}()
-		if !listens(addr, ended) {
+		if !listens(addr, ca, ended) {
 			cmd.Process.Kill()
 			<-ended
 			t.Logf("%s: %s", args[0], out.String())
@@ -182,11 +184,13 @@ func run(t *testing.T, ca *x509.CertPool, command func(addr string) []string) *f
 	return nil
 }
 
-func listens(addr string, ended <-chan struct{}) bool {
+// listens waits until the proxy with this certificate takes connections. Another
+// process may have taken the port meanwhile.
+func listens(addr string, ca *x509.CertPool, ended <-chan struct{}) bool {
 	tick, limit := time.NewTicker(20*time.Millisecond), time.After(15*time.Second)
 	defer tick.Stop()
 	for {
-		if c, err := net.Dial("tcp", addr); err == nil {
+		if c, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: ca}); err == nil {
 			c.Close()
 			return true
 		}
