@@ -45,6 +45,9 @@ func openRedis(ctx context.Context, rawURL string) (redis.UniversalClient, error
 }
 
 func redisError(rawURL string, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("no answer within %v", startTimeout)
+	}
 	return fmt.Errorf("-redis %s: the server cannot be used: %w: mend that, or name another server", withoutPassword(rawURL), err)
 }
 
