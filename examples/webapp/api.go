@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -15,7 +17,7 @@ import (
 
 // credentials are what POST /login takes.
 type credentials struct {
-	username, password string
+	username, password *string // nil: absent
 	remember           bool
 	native             bool
 	form               bool
@@ -34,7 +36,8 @@ func readCredentials(w http.ResponseWriter, r *http.Request) (c credentials, err
 	case "application/x-www-form-urlencoded":
 		form, ferr := parseForm(body)
 		c.form, err = true, ferr
-		c.username, c.password, c.returnTo, transport = form.Get("username"), form.Get("password"), form.Get("return_to"), form.Get("transport")
+		c.username, c.password = member(form, "username"), member(form, "password")
+		c.returnTo, transport = form.Get("return_to"), form.Get("transport")
 		switch form.Get("remember") {
 		case "on", "true", "1":
 			c.remember = true
@@ -52,10 +55,18 @@ func readCredentials(w http.ResponseWriter, r *http.Request) (c credentials, err
 	default:
 		return c, &badBody{http.StatusBadRequest, "The transport is cookie or body."}
 	}
-	if c.username == "" || c.password == "" {
+	if c.username == nil || c.password == nil {
 		return c, &badBody{http.StatusBadRequest, "Username and password are needed."}
 	}
 	return c, nil
+}
+
+// member returns a form's field, or nil if it is absent.
+func member(form url.Values, name string) *string {
+	if v, ok := form[name]; ok {
+		return &v[0]
+	}
+	return nil
 }
 
 // login checks the password as any app does, and leaves the rest to the kit.
@@ -71,11 +82,16 @@ func (a *app) login(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if !a.users.check(c.username, c.password) {
+	right, err := a.users.check(r.Context(), *c.username, *c.password)
+	switch {
+	case err != nil:
+		a.WriteError(w, r, err)
+		return
+	case !right:
 		a.loginFailed(w, r, c)
 		return
 	}
-	login := refresh.Login{Subject: c.username, Remember: c.remember}
+	login := refresh.Login{Subject: *c.username, Remember: c.remember}
 	var grant *refresh.Grant
 	if c.native {
 		grant, err = a.LoginNative(r, login)
@@ -83,6 +99,8 @@ func (a *app) login(w http.ResponseWriter, r *http.Request) {
 		grant, err = a.Login(w, r, login)
 	}
 	switch {
+	case errors.Is(err, refresh.ErrDenied): // deactivated meanwhile
+		a.loginFailed(w, r, c)
 	case err != nil:
 		a.WriteError(w, r, err)
 	case c.native:
@@ -146,7 +164,7 @@ func (a *app) stream(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	stream(w, ctx, func(send func(string) error) error {
+	a.serveStream(w, r, ctx, func(ctx context.Context, send func(string) error) error {
 		for {
 			if err := send(fmt.Sprintf(`{"time":%q}`, time.Now().UTC().Format(time.RFC3339))); err != nil {
 				return err
@@ -160,20 +178,30 @@ func (a *app) stream(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// stream runs a Server-Sent Events response.
-func stream(w http.ResponseWriter, ctx context.Context, produce func(send func(data string) error) error) {
+// serveStream runs a Server-Sent Events response until ctx is over or the
+// program ends. HEAD gets the header alone.
+func (a *app) serveStream(w http.ResponseWriter, r *http.Request, ctx context.Context, produce func(ctx context.Context, send func(data string) error) error) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no")
-	rc := http.NewResponseController(w)
-	produce(func(data string) error {
+	if r.Method == http.MethodHead {
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(a.stopping, cancel)()
+	// The server's deadlines are for requests that end by themselves.
+	connection := http.NewResponseController(w)
+	connection.SetReadDeadline(time.Time{})
+	produce(ctx, func(data string) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		connection.SetWriteDeadline(time.Now().Add(10 * time.Second))
 		if _, err := fmt.Fprintf(w, "data: %s\n\n", data); err != nil {
 			return err
 		}
-		return rc.Flush()
+		return connection.Flush()
 	})
 }
 
@@ -195,33 +223,44 @@ func (a *app) password(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := session(r)
-	if !a.users.check(c.Subject, old) {
+	right, err := a.users.check(r.Context(), c.Subject, old)
+	switch {
+	case err != nil:
+		a.WriteError(w, r, err)
+		return
+	case !right:
 		writeError(w, http.StatusForbidden, "invalid_credentials", "The old password is wrong.")
 		return
 	}
-	undo := a.users.setPassword(c.Subject, replacement)
+	undo, err := a.users.setPassword(r.Context(), c.Subject, replacement)
+	if err != nil {
+		a.WriteError(w, r, err)
+		return
+	}
 	if err := a.Sessions.RevokeOthers(r.Context(), c, family.ReasonPassword); err != nil {
 		undo() // a new password that leaves the thief signed in is worth nothing
 		a.WriteError(w, r, err)
 		return
 	}
-	w.WriteHeader(http.StatusNoContent)
+	noContent(w)
 }
 
 func (a *app) setActive(active bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		name := r.PathValue("name")
-		if !a.users.setActive(name, active) {
+		if _, known := demoAccounts[name]; !known {
 			writeError(w, http.StatusNotFound, "not_found", "There is no such user.")
 			return
 		}
-		if !active {
-			if err := a.Sessions.RevokeAll(r.Context(), name, family.ReasonDeactivate); err != nil {
-				a.WriteError(w, r, err)
-				return
-			}
+		err := a.users.setActive(r.Context(), name, active)
+		if err == nil && !active {
+			err = a.Sessions.RevokeAll(r.Context(), name, family.ReasonDeactivate)
 		}
-		w.WriteHeader(http.StatusNoContent)
+		if err != nil {
+			a.WriteError(w, r, err)
+			return
+		}
+		noContent(w)
 	}
 }
 

@@ -1,15 +1,9 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"io"
-	"mime"
+	"context"
 	"net/http"
-	"net/url"
 	"time"
-	"unicode/utf8"
 
 	"github.com/sessionkit/sessionkit"
 	"github.com/sessionkit/sessionkit/middleware"
@@ -22,6 +16,9 @@ type app struct {
 	live     *broadcast
 	stolen   stolen
 	lifetime time.Duration // of access tokens
+
+	stopping   context.Context // over once the program ends
+	endStreams context.CancelFunc
 }
 
 // routes shows what an app does to use the kit: wrap handlers, mount the
@@ -97,106 +94,3 @@ type headerOnly struct {
 func (h *headerOnly) Header() http.Header         { return h.header }
 func (h *headerOnly) Write(b []byte) (int, error) { return len(b), nil }
 func (h *headerOnly) WriteHeader(status int)      { h.status = status }
-
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(v)
-}
-
-func writeError(w http.ResponseWriter, status int, code, description string) {
-	writeJSON(w, status, struct {
-		Error       string `json:"error"`
-		Description string `json:"error_description"`
-	}{code, description})
-}
-
-// badBody is a request's body that cannot be used, and its answer.
-type badBody struct {
-	status      int
-	description string
-}
-
-func (e *badBody) Error() string { return e.description }
-
-const maxBody = 16 << 10
-
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	// A slow sender is not waited for; streams have no such limit.
-	connection := http.NewResponseController(w)
-	connection.SetReadDeadline(time.Now().Add(10 * time.Second))
-	defer connection.SetReadDeadline(time.Time{})
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return nil, &badBody{http.StatusRequestEntityTooLarge, "The body is too large."}
-	case err != nil || !utf8.Valid(body):
-		return nil, &badBody{http.StatusBadRequest, "The body could not be read."}
-	}
-	return body, nil
-}
-
-func mediaType(r *http.Request) string {
-	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil {
-		return ""
-	}
-	return t
-}
-
-// decodeJSON reads the members of one JSON object into the fields that are
-// named for them: exactly so, each at most once, and of the field's type.
-// Unknown members are ignored.
-func decodeJSON(body []byte, fields map[string]any) error {
-	malformed := &badBody{http.StatusBadRequest, "The body is not the JSON object that is expected."}
-	d := json.NewDecoder(bytes.NewReader(body))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return malformed
-	}
-	seen := make(map[string]bool)
-	for d.More() {
-		t, err := d.Token()
-		name, ok := t.(string)
-		if err != nil || !ok || seen[name] {
-			return malformed
-		}
-		seen[name] = true
-		var skip json.RawMessage
-		field := fields[name]
-		if field == nil {
-			field = &skip
-		}
-		if d.Decode(field) != nil {
-			return malformed
-		}
-	}
-	if _, err := d.Token(); err != nil {
-		return malformed
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return malformed
-	}
-	return nil
-}
-
-func parseForm(body []byte) (url.Values, error) {
-	form, err := url.ParseQuery(string(body))
-	if err != nil {
-		return nil, &badBody{http.StatusBadRequest, "The form could not be read."}
-	}
-	for _, v := range form {
-		if len(v) > 1 {
-			return nil, &badBody{http.StatusBadRequest, "A parameter is repeated."}
-		}
-	}
-	return form, nil
-}
-
-func answerBadBody(w http.ResponseWriter, err error) {
-	bad := &badBody{http.StatusBadRequest, "The request cannot be used."}
-	errors.As(err, &bad)
-	writeError(w, bad.status, "invalid_request", bad.description)
-}

@@ -58,8 +58,8 @@ func (a *app) events(w http.ResponseWriter, r *http.Request) {
 	events, stop := a.live.listen()
 	defer stop()
 	subject := session(r).Subject
-	ctx := r.Context() // and not the session's end, which is what one wants to see
-	stream(w, ctx, func(send func(string) error) error {
+	// Not the session's end, which is what one wants to see.
+	a.serveStream(w, r, r.Context(), func(ctx context.Context, send func(string) error) error {
 		if err := send(`{"event":"connected"}`); err != nil {
 			return err
 		}
@@ -128,7 +128,7 @@ func (a *app) steal(w http.ResponseWriter, r *http.Request) {
 		s.tokens = make(map[string]loot)
 	}
 	s.tokens[session(r).SessionID] = loot{copied.Value, a.BrowserClient(r), time.Now()}
-	w.WriteHeader(http.StatusNoContent)
+	noContent(w)
 }
 
 // replay plays the thief: it presents the copied token, from what looks like

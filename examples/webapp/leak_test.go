@@ -162,7 +162,7 @@ func (l *ledger) response(res *http.Response, body string) {
 
 // redis notes all that a server holds. One that is down holds nothing.
 func (l *ledger) redis(rawURL string) {
-	client, err := openRedis(rawURL)
+	client, _, _, err := newRedis(rawURL)
 	if err != nil {
 		return
 	}
