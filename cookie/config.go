@@ -14,8 +14,9 @@ const (
 	Access  Name = iota // the access token
 	Refresh             // the refresh token
 	Device              // the sealed id of the browser
-	// Browser marks a login that ends with the browser. Its value never
-	// changes, so an old copy that a browser restores does no harm.
+	// Browser is what a login that ends with the browser needs beside its
+	// refresh token. It is a session cookie whose value stays the same as long
+	// as the login, so an old copy that a browser restores does no harm.
 	Browser
 	names
 )
