@@ -15,6 +15,7 @@ type account struct {
 	logins, requests, unavailable                      atomic.Int64
 	lostRequests, lostResponses, lateResponses, aborts atomic.Int64
 	crashes, logouts, logoutsAll, passwords            atomic.Int64
+	eager                                              atomic.Int64
 	thefts, thiefRefreshes, tooLate, foreign           atomic.Int64
 	faults, restarts, slow                             atomic.Int64
 	revokedProbes, revokedAccess                       atomic.Int64
@@ -150,6 +151,7 @@ func (w *world) report() string {
 	row(a.lateResponses.Load(), "responses too late for a client that waits")
 	row(a.slow.Load(), "requests longer on their way than the protocol allows: the machine was too slow")
 	row(a.aborts.Load(), "requests aborted by the page")
+	row(a.eager.Load(), "renewals that clients made because they felt like it")
 	row(a.crashes.Load(), "browser crashes, back with older cookies")
 	row(a.faults.Load(), "faults between kit and Redis")
 	if w.sentinel != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +20,7 @@ type user struct {
 	native   bool
 	agent    string
 	nameless bool // names no device
+	habits   habits
 
 	mu       sync.Mutex
 	jar      map[string]string // cookies, or "access" and "refresh"
@@ -27,6 +29,28 @@ type user struct {
 	life     context.Context
 	end      context.CancelFunc // ends the requests of this life of the browser
 	signedIn time.Time
+}
+
+// habits are what one client does differently from others.
+type habits struct {
+	eager     bool // renews whenever it likes
+	fickle    bool // calls itself now a phone and now a desktop
+	encoded   bool // something on the way encodes its cookies again
+	forgetful bool // signs in without "remember me"
+}
+
+// habitsOf draws a client's habits from its name, so that the thief who copies it
+// behaves as it does.
+func habitsOf(name string) habits {
+	h := fnv.New32a()
+	h.Write([]byte(name))
+	n := h.Sum32()
+	return habits{eager: n%4 == 0, fickle: n/4%5 == 0, encoded: n/20%5 == 0, forgetful: n/100%3 == 0}
+}
+
+// encodeAgain spells a cookie's value as frameworks do that know no better.
+func encodeAgain(value string) string {
+	return strings.NewReplacer("-", "%2D", "_", "%5F", ".", "%2e").Replace(value)
 }
 
 type snapshot struct {
@@ -104,7 +128,13 @@ func (u *user) request(method, path, body string, jar map[string]string) *http.R
 		}
 		return req
 	}
+	if u.habits.forgetful {
+		req.Header.Set("X-Forget", "1")
+	}
 	for name, value := range jar {
+		if u.habits.encoded {
+			value = encodeAgain(value)
+		}
 		req.AddCookie(&http.Cookie{Name: name, Value: value})
 	}
 	return req
@@ -166,8 +196,17 @@ func (u *user) tab(ctx context.Context, r *rand.Rand) {
 			continue
 		}
 		req := u.request("GET", "/api", "", jar)
-		if r.IntN(20) == 0 {
+		switch {
+		case u.habits.eager && r.IntN(3) == 0:
+			req = u.request("POST", "/auth/token/refresh", "", jar)
+			u.w.account.eager.Add(1)
+		case r.IntN(20) == 0:
 			req.Header.Set("X-Work", (u.w.settle() / time.Duration(1+r.IntN(8))).String())
+		case r.IntN(100) == 0: // longer than it takes to settle
+			req.Header.Set("X-Work", (u.w.settle() * 3 / 2).String())
+		}
+		if u.habits.fickle && r.IntN(2) == 0 {
+			req.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) Chrome/140.0")
 		}
 		in := u.w.any(r)
 		began := in.now()
@@ -183,6 +222,8 @@ func (u *user) tab(ctx context.Context, r *rand.Rand) {
 		switch res.StatusCode {
 		case http.StatusNoContent:
 			u.prove(in, began, sid, jar["__Host-access"])
+			u.keep(life, res)
+		case http.StatusOK: // a renewal that nothing called for
 			u.keep(life, res)
 		case http.StatusServiceUnavailable:
 		case http.StatusUnauthorized:
@@ -398,7 +439,7 @@ func (u *user) probeAccess(ctx context.Context, sid, token string) {
 }
 
 func newUser(w *world, name string, native bool) *user {
-	u := &user{w: w, name: name, native: native, agent: "Firefox/142.0", jar: map[string]string{}}
+	u := &user{w: w, name: name, native: native, agent: "Firefox/142.0", habits: habitsOf(name), jar: map[string]string{}}
 	u.life, u.end = context.WithCancel(context.Background())
 	return u
 }

@@ -203,7 +203,7 @@ func (w *world) newInstance(ring *access.KeyRing, client redis.UniversalClient, 
 func (w *world) routes(kit *sessionkit.Kit) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /login", func(rw http.ResponseWriter, r *http.Request) {
-		login := refresh.Login{Subject: r.Header.Get("X-User"), Remember: true}
+		login := refresh.Login{Subject: r.Header.Get("X-User"), Remember: r.Header.Get("X-Forget") == ""}
 		native := r.Header.Get("X-Device-ID") != ""
 		var g *refresh.Grant
 		var err error
@@ -245,7 +245,8 @@ func (w *world) routes(kit *sessionkit.Kit) http.Handler {
 	return mux
 }
 
-// trouble stops, freezes and restarts Redis, or kills its primary, until ctx ends.
+// trouble stops, freezes, fills, demotes and restarts Redis, or kills its primary,
+// until ctx ends.
 func (w *world) trouble(ctx context.Context, r *rand.Rand) {
 	for {
 		pause(ctx, w.lifetime/2+time.Duration(r.Int64N(int64(w.lifetime))))
@@ -254,6 +255,14 @@ func (w *world) trouble(ctx context.Context, r *rand.Rand) {
 			return
 		case w.sentinel != nil:
 			w.failover()
+		case r.IntN(4) == 0: // full
+			w.server.Do("CONFIG", "SET", "maxmemory", "1")
+			pause(context.Background(), time.Duration(r.Int64N(int64(w.outage()))))
+			w.server.Do("CONFIG", "SET", "maxmemory", "0")
+		case r.IntN(4) == 0: // demoted: it may not write
+			w.server.Do("REPLICAOF", "127.0.0.1", "1")
+			pause(context.Background(), time.Duration(r.Int64N(int64(w.outage()))))
+			w.server.Do("REPLICAOF", "NO", "ONE")
 		case r.IntN(2) == 0:
 			w.server.Pause()
 			pause(context.Background(), time.Duration(r.Int64N(int64(w.outage()))))
