@@ -25,13 +25,23 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "native:", err)
 		os.Exit(1)
 	}
 }
 
-const usage = `usage: native [flags] login USER PASSWORD | me | watch | sessions | logout`
+const usage = `usage: native [flags] command
+
+  login USER PASSWORD   sign in; the demo has alice / wonderland
+  me                    show who is signed in
+  watch                 show it again and again, and see the session renew itself
+  sessions              list the devices of the user
+  logout                sign out
+
+flags:
+`
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f := flag.NewFlagSet("native", flag.ContinueOnError)
@@ -39,8 +49,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	server := f.String("server", "http://127.0.0.1:8080", "where the demo listens")
 	state := f.String("state", "", "file that keeps the tokens (default: in the user's configuration directory)")
 	every := f.Duration("every", time.Second, "how often watch asks")
+	f.Usage = func() {
+		fmt.Fprint(stderr, usage)
+		f.PrintDefaults()
+	}
 	if err := f.Parse(args); err != nil {
 		return err
+	}
+	if f.NArg() == 0 {
+		f.Usage()
+		return errors.New("a command is missing")
 	}
 	if *state == "" {
 		dir, err := os.UserConfigDir()
@@ -65,7 +83,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case command == "logout" && f.NArg() == 1:
 		return app.logout(ctx)
 	}
-	return errors.New(usage)
+	return fmt.Errorf("no command %q with %d arguments: see native -help", f.Arg(0), f.NArg()-1)
 }
 
 func show(ctx context.Context, app *app, stdout io.Writer, path string) error {

@@ -197,3 +197,17 @@ func TestAnotherDeviceCannotUseTheTokens(t *testing.T) {
 		t.Errorf("another device: %v", err)
 	}
 }
+
+func TestTheUsageNamesTheCommands(t *testing.T) {
+	for _, args := range [][]string{{"-help"}, {}} {
+		var stdout, stderr bytes.Buffer
+		if err := run(context.Background(), args, &stdout, &stderr); err == nil {
+			t.Errorf("%q is no error", args)
+		}
+		for _, word := range []string{"login USER PASSWORD", "me", "watch", "sessions", "logout", "-server", "-state"} {
+			if !strings.Contains(stderr.String(), "  "+word) {
+				t.Errorf("%q: nothing of %s in %s", args, word, stderr.String())
+			}
+		}
+	}
+}

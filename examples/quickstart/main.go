@@ -2,9 +2,10 @@
 package main
 
 import (
-	"fmt"
+	"errors"
 	"log"
 	"net/http"
+	"os"
 
 	"github.com/sessionkit/sessionkit"
 	"github.com/sessionkit/sessionkit/access"
@@ -13,29 +14,22 @@ import (
 )
 
 func main() {
-	keys, err := access.OpenKeyRing("keys.pem", access.EdDSA)
-	check(err)
-	kit, err := sessionkit.New(sessionkit.Config{Issuer: "http://localhost:8080", Keys: keys})
-	check(err)
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
+	home, err1 := os.UserHomeDir() // keys belong where "git add ." does not take them
+	keys, err2 := access.OpenKeyRing(home+"/.quickstart-keys.pem", access.EdDSA)
+	kit, err3 := sessionkit.New(sessionkit.Config{Issuer: "http://localhost:8080", Keys: keys})
+	if err := errors.Join(err1, err2, err3); err != nil {
+		log.Fatal(err)
+	}
+	http.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
 		if r.FormValue("user") != "alice" || r.FormValue("password") != "wonderland" { // your own check
 			http.Error(w, "wrong user or password", http.StatusUnauthorized)
 		} else if _, err := kit.Login(w, r, refresh.Login{Subject: "alice"}); err != nil {
 			kit.WriteError(w, r, err)
 		}
 	})
-	mux.Handle("/auth/", kit.Handler("/auth")) // refresh, logout, list of sessions
-	mux.Handle("GET /hello", kit.RequireAuth(http.HandlerFunc(hello)))
-	log.Fatal(http.ListenAndServe("localhost:8080", mux))
-}
-
-func hello(w http.ResponseWriter, r *http.Request) {
-	fmt.Fprintf(w, "Hello, %s.\n", middleware.Subject(r.Context()))
-}
-
-func check(err error) {
-	if err != nil {
-		log.Fatal(err)
-	}
+	http.Handle("/auth/", kit.Handler("/auth")) // refresh, logout, list of sessions
+	http.Handle("GET /hello", kit.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Write([]byte("Hello, " + middleware.Subject(r.Context()) + ".\n"))
+	})))
+	log.Fatal(http.ListenAndServe("localhost:8080", nil))
 }

@@ -46,19 +46,24 @@ function end() {
   $("countdown").textContent = "signed out";
   $("unit").hidden = true;
   $("greeting").textContent = "You are signed out.";
+  $("account").replaceWith(signInAgain("Sign in"));
   $("bar").value = 0;
   $("token-says").textContent = "This session has ended, on every instance.";
-  const again = document.createElement("a");
-  again.href = "/login?return_to=/";
-  again.className = "button";
-  again.textContent = "Sign in again";
-  $("renew").replaceWith(again);
+  $("renew").replaceWith(signInAgain("Sign in again"));
   $("others").disabled = $("thief").disabled = true;
   const none = document.createElement("li");
   none.className = "note";
   none.textContent = "Sign in again to see them.";
   $("devices").replaceChildren(none);
   family.die();
+}
+
+function signInAgain(text) {
+  const link = document.createElement("a");
+  link.href = "/login?return_to=/";
+  link.className = "button";
+  link.textContent = text;
+  return link;
 }
 
 const clock = (time = new Date()) => new Date(time).toLocaleTimeString([], { hour12: false });
@@ -85,7 +90,9 @@ const family = {
   },
   draw() {
     if (this.newest < 0) return;
-    const first = Math.max(0, this.newest - 6);
+    // As many as there is room for, and a sign for those before.
+    const room = Math.max(4, Math.min(8, Math.floor($("family").clientWidth / 76)));
+    const first = this.newest < room ? 0 : this.newest - room + 2;
     const nodes = [];
     if (first > 0) nodes.push(this.node("…", "used", "earlier generations"));
     for (let g = first; g <= this.newest; g++) {
@@ -182,10 +189,11 @@ $("thief").onclick = async () => {
     family.stolen = family.newest;
     family.draw();
     say("Copied. The owner knows nothing, and goes on …");
-    for (let i = 0; i < 2; i++) {
-      await pause(900);
+    while (family.newest < family.stolen + 2) {
+      await pause(Math.min(5000, lifetime * 250));
       await call("/auth/token/refresh", { method: "POST" });
       await look();
+      say(`Copied. The owner knows nothing, and goes on: generation ${family.newest} …`);
     }
     say("Now the thief presents his copy, from what looks like your own browser …");
     await pause(900);
@@ -201,6 +209,7 @@ $("thief").onclick = async () => {
   }
 };
 
+addEventListener("resize", () => family.draw());
 new EventSource("/demo/events").onmessage = (message) => log(JSON.parse(message.data));
 look().catch(() => {});
 setInterval(tick, 500);
