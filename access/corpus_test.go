@@ -9,7 +9,6 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
-	"flag"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -23,14 +22,14 @@ import (
 
 // corpusDir holds collections that others wrote. They are not part of this
 // module: testdata/corpora/README.md says where they come from.
-var corpusDir = flag.String("corpus", "", "directory with the `collections` wycheproof and jwt-secrets")
+var corpusDir = os.Getenv("SESSIONKIT_CORPUS")
 
 func corpusFile(t *testing.T, name ...string) []byte {
 	t.Helper()
-	if *corpusDir == "" {
-		t.Skip("no -corpus: see testdata/corpora/README.md")
+	if corpusDir == "" {
+		t.Skip("SESSIONKIT_CORPUS names no folder: see testdata/corpora/README.md")
 	}
-	text, err := os.ReadFile(filepath.Join(append([]string{*corpusDir}, name...)...))
+	text, err := os.ReadFile(filepath.Join(append([]string{corpusDir}, name...)...))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package middleware_test
 
 import (
-	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -15,7 +14,7 @@ import (
 
 // corpusDir holds a collection that others wrote. It is not part of this
 // module: testdata/corpora/README.md says where it comes from.
-var corpusDir = flag.String("corpus", "", "directory with the `collection` JSONTestSuite")
+var corpusDir = os.Getenv("SESSIONKIT_CORPUS")
 
 // post sends a JSON body to the refresh handler.
 func (a *app) post(body string) *httptest.ResponseRecorder {
@@ -45,10 +44,10 @@ func (a *app) judged(t *testing.T, name, body string) {
 }
 
 func TestJSONTestSuite(t *testing.T) {
-	if *corpusDir == "" {
-		t.Skip("no -corpus: see testdata/corpora/README.md")
+	if corpusDir == "" {
+		t.Skip("SESSIONKIT_CORPUS names no folder: see testdata/corpora/README.md")
 	}
-	files, err := filepath.Glob(filepath.Join(*corpusDir, "JSONTestSuite", "test_parsing", "*.json"))
+	files, err := filepath.Glob(filepath.Join(corpusDir, "JSONTestSuite", "test_parsing", "*.json"))
 	if err != nil || len(files) < 300 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
