@@ -52,30 +52,33 @@ func TestHuma(t *testing.T) {
 	conform(t, adapter{start: handlerOf(humaAPI)})
 }
 
-// Fiber runs on its own server.
 func TestFiber(t *testing.T) {
 	t.Parallel()
-	conform(t, adapter{noHijack: true, repeats: true, start: func(t *testing.T, kit *sessionkit.Kit, late func()) *httptest.Server {
-		s := httptest.NewTLSServer(http.NotFoundHandler()) // for its certificate and client
-		t.Cleanup(s.Close)
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.URL = "https://" + l.Addr().String()
-		app := fiberApp(kit, late)
-		done := make(chan error)
-		go func() {
-			done <- app.Listener(tls.NewListener(l, s.TLS), fiber.ListenConfig{DisableStartupMessage: true})
-		}()
-		t.Cleanup(func() {
-			s.Client().CloseIdleConnections()
-			if err := errors.Join(app.Shutdown(), <-done); err != nil {
-				t.Error(err)
-			}
-		})
-		return s
-	}})
+	conform(t, adapter{noHijack: true, repeats: true, start: startFiber})
+}
+
+// startFiber runs fiber on its own server.
+func startFiber(t *testing.T, kit *sessionkit.Kit, late func()) *httptest.Server {
+	s := httptest.NewTLSServer(http.NotFoundHandler()) // for its certificate and client
+	t.Cleanup(s.Close)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.URL = "https://" + l.Addr().String()
+	app := fiberApp(kit, late)
+	done := make(chan error, 1)
+	go func() {
+		done <- app.Listener(tls.NewListener(l, s.TLS), fiber.ListenConfig{DisableStartupMessage: true})
+	}()
+	t.Cleanup(func() {
+		// Without app.Shutdown, which writes what contexts of its requests
+		// read without a lock.
+		s.Client().CloseIdleConnections()
+		l.Close()
+		<-done
+	})
+	return s
 }
 
 // Connect, and gRPC by the same handlers: over HTTP/1.1 and HTTP/2, cookies of
@@ -142,5 +145,27 @@ func TestConnect(t *testing.T) {
 				t.Errorf("with a bearer token: %v, %v", res, err)
 			}
 		})
+	}
+}
+
+// gRPC over HTTP/2 without TLS, between servers: the token comes in the header.
+func TestGRPCWithoutTLS(t *testing.T) {
+	t.Parallel()
+	kit := authtest.New(t, sessionkit.Config{})
+	s := httptest.NewUnstartedServer(connectMux(kit.Kit))
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	t.Cleanup(s.Close)
+	transport := &http.Transport{Protocols: s.Config.Protocols}
+	t.Cleanup(transport.CloseIdleConnections)
+	who := connect.NewClient[emptypb.Empty, wrapperspb.StringValue](&http.Client{Transport: transport}, s.URL+whoAmI, connect.WithGRPC())
+	if _, err := who.CallUnary(t.Context(), connect.NewRequest(&emptypb.Empty{})); connect.CodeOf(err) != connect.CodeUnauthenticated {
+		t.Errorf("without a token: %v", err)
+	}
+	r := connect.NewRequest(&emptypb.Empty{})
+	r.Header().Set("Authorization", "Bearer "+kit.SignIn(authtest.User{Subject: "carol"}).Grant.AccessToken)
+	if res, err := who.CallUnary(t.Context(), r); err != nil || res.Msg.GetValue() != "carol" {
+		t.Errorf("%v, %v", res, err)
 	}
 }
