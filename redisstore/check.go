@@ -23,14 +23,20 @@ type Warning string
 // remedy, and wraps family.ErrUnavailable.
 func (s *Store) Check(ctx context.Context) ([]Warning, error) {
 	c := &check{s: s}
+	var refused *refusal
 	_, err := do(ctx, s, func(ctx context.Context) (any, error) {
 		c.warnings = nil
-		return nil, c.run(ctx)
-	})
-	if err != nil {
+		err := c.run(ctx)
+		errors.As(err, &refused)
 		return nil, err
+	})
+	switch {
+	case err == nil:
+		return c.warnings, nil
+	case refused != nil: // it was tried again until the time was up
+		return nil, refused
 	}
-	return c.warnings, nil
+	return nil, err
 }
 
 // A check is one execution of Check.
