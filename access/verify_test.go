@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/fips140"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -473,6 +474,9 @@ func TestSignatureForms(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			if fips140.Enabled() && (tt.name == "PS256, no salt" || tt.name == "PS256, longest salt") {
+				t.Skip("crypto/rsa makes no such signature in this mode: its longest salt is as long as the hash")
+			}
 			a, tokens := newAuthor(t, tt.alg, access.Config{})
 			a.sign = tt.sign
 			want := access.ErrSignature

@@ -15,7 +15,7 @@ var quick = []string{"-access-ttl", "2s"}
 // expire waits until the access token has run out: a page that does nothing.
 func (b *tab) expire() {
 	b.t.Helper()
-	js[int](b, `await new Promise(r => setTimeout(r, 2100)); return 0`)
+	js[int](b, `await new Promise(r => setTimeout(r, 3100)); return 0`)
 }
 
 // TestTabsAtExpiry: three tabs make ten requests each at the moment at which the

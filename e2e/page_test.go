@@ -43,7 +43,7 @@ const faint = `
 // can be operated has a name, and nothing came from elsewhere.
 func TestThePageIsForEverybody(t *testing.T) {
 	t.Parallel()
-	base := demo(t, "-access-ttl", "5m")
+	base := demo(t, "-access-ttl", "5m", "-settle", "200ms")
 	b := newBrowser(t)
 	look := func(page string) {
 		for _, theme := range []string{"light", "dark"} {
@@ -97,7 +97,7 @@ func TestThePageIsForEverybody(t *testing.T) {
 // without a pointer; wherever the focus is, it can be seen.
 func TestTheKeyboardIsEnough(t *testing.T) {
 	t.Parallel()
-	base := demo(t, "-access-ttl", "5m")
+	base := demo(t, "-access-ttl", "5m", "-settle", "200ms")
 	b := newBrowser(t)
 	// to presses Tab until the focus is where it is wanted.
 	to := func(selector string) {

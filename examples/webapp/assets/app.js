@@ -188,7 +188,7 @@ $("thief").onclick = async () => {
     await call("/demo/steal", { method: "POST" });
     family.stolen = family.newest;
     family.draw();
-    say("Copied. The owner knows nothing, and goes on …");
+    say("Copied. The owner knows nothing, and goes on. A token is exchanged for the next once it is seconds old …");
     while (family.newest < family.stolen + 2) {
       await pause(Math.min(5000, lifetime * 250));
       await call("/auth/token/refresh", { method: "POST" });
