@@ -88,13 +88,13 @@ func upgrade(w http.ResponseWriter, r *http.Request) {
 
 var proxyTrusted = middleware.Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}
 
-// An access token of 3.4 KB, with the other cookies of a sign-in, is more than
+// An access token of 3.5 KB, with the other cookies of a sign-in, is more than
 // nginx takes in the header of an answer by default.
 func TestLargeCookies(t *testing.T) {
 	each(t, func(t *testing.T, proxy func(*testing.T, setup) *front) {
 		a := start(t, sessionkit.Config{}, "tcp")
-		s := a.SignIn(authtest.User{Subject: "alice", Custom: map[string]string{"pad": strings.Repeat("x", 2200)}})
-		if n := len(s.Grant.AccessToken); n < 3200 || n > 3600 {
+		s := a.SignIn(authtest.User{Subject: "alice", Custom: map[string]string{"pad": strings.Repeat("x", 2300)}})
+		if n := len(s.Grant.AccessToken); n < 3450 || n > 3600 {
 			t.Fatalf("the token has %d bytes", n)
 		}
 		b := proxy(t, setup{upstream: a.addr}).browser()
@@ -112,7 +112,7 @@ func TestLargeCookies(t *testing.T) {
 
 		// An answer that renews has no device cookie: it takes a little more to
 		// be too large. Cookies know no ports: one browser comes through both.
-		a.SignIn(authtest.User{Subject: "alice", Custom: map[string]string{"pad": strings.Repeat("x", 2500)}})
+		a.SignIn(authtest.User{Subject: "alice", Custom: map[string]string{"pad": strings.Repeat("x", 2600)}})
 		bare.http.Jar = b.http.Jar
 		for range 3 {
 			b.expire()
