@@ -418,9 +418,11 @@ func TestOutOfMemory(t *testing.T) {
 	s := newService(t, newRing(t), newStore(t, newClient(t, server.Addr)), new(events), 0)
 	g, doomed := start(t, s, "alice"), start(t, s, "bob")
 	server.Must("CONFIG", "SET", "maxmemory-policy", "noeviction", "maxmemory", "1")
-	if _, err := s.Refresh(t.Context(), g.RefreshToken, device); !errors.Is(err, family.ErrUnavailable) {
-		t.Errorf("a renewal: %v", err)
-	}
+	// A fresh generation is given again, which writes nothing.
+	redistest.Await(t, 10*time.Second, "a renewal is refused", func() bool {
+		_, err := s.Refresh(t.Context(), g.RefreshToken, device)
+		return errors.Is(err, family.ErrUnavailable)
+	})
 	if err := s.RevokeAll(t.Context(), "bob", family.ReasonDeactivate); err != nil {
 		t.Errorf("a revocation: %v", err)
 	}
