@@ -58,6 +58,9 @@ func TestThePageIsForEverybody(t *testing.T) {
 				if wide := js[int64](b.tab, `return document.documentElement.scrollWidth`); wide > width {
 					t.Errorf("%s, %s: %d pixels wide on a screen of %d", page, theme, wide, width)
 				}
+				if cut := js[int](b.tab, `return [...document.querySelectorAll('#family li')].filter(li => li.getBoundingClientRect().right > li.parentNode.getBoundingClientRect().right + 1).length`); cut > 0 {
+					t.Errorf("%s, %d pixels wide: %d generations are cut off", page, width, cut)
+				}
 			}
 			if got := js[string](b.tab, `return [...document.querySelectorAll('*')].filter(e => getComputedStyle(e).transitionDuration.split(', ').some(d => parseFloat(d) > 0.01) || document.getAnimations().length).map(e => e.tagName).join()`); got != "" {
 				t.Errorf("%s moves although it was asked not to: %s", page, got)
@@ -89,6 +92,9 @@ func TestThePageIsForEverybody(t *testing.T) {
 	look("the page")
 	b.do(chromedp.Click("#thief"), chromedp.WaitVisible(".says.caught"))
 	look("the page after a theft")
+	if header := js[string](b.tab, `return document.querySelector('header').innerText`); strings.Contains(header, "alice") || strings.Contains(header, "Sign out") {
+		t.Errorf("after a theft the header says %q", header)
+	}
 	b.visit(base + "/account")
 	look("the account")
 }

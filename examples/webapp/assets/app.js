@@ -171,8 +171,11 @@ function log(e) {
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 $("renew").onclick = async () => {
+  const before = family.newest;
   await call("/auth/token/refresh", { method: "POST" });
   await look();
+  $("token-says").textContent = `A new access token since ${clock()}` +
+    (family.newest > before ? ", and the next refresh token." : ". The refresh token is too young to be replaced.");
 };
 $("others").onclick = async () => {
   await call("/auth/logout-all", { method: "POST" });
@@ -188,9 +191,9 @@ $("thief").onclick = async () => {
     await call("/demo/steal", { method: "POST" });
     family.stolen = family.newest;
     family.draw();
-    say("Copied. The owner knows nothing, and goes on. A token is exchanged for the next once it is seconds old …");
-    while (family.newest < family.stolen + 2) {
-      await pause(Math.min(5000, lifetime * 250));
+    say("Copied. The owner knows nothing, and goes on …");
+    for (let wait = 900; family.newest < family.stolen + 2; wait = Math.min(wait * 1.3, 5000)) {
+      await pause(wait);
       await call("/auth/token/refresh", { method: "POST" });
       await look();
       say(`Copied. The owner knows nothing, and goes on: generation ${family.newest} …`);
