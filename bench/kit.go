@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sessionkit/sessionkit"
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/refresh"
@@ -94,21 +95,28 @@ func (e *Env) NewKit(store family.Store, entries int, now func() time.Time) (*Ki
 	if s, ok := e.Private.(crypto.Signer); ok {
 		k.Public = s.Public()
 	}
-	var err error
-	if k.Tokens, err = access.New(access.Config{Issuer: issuer, Audience: audience, Keys: e.Ring, CacheEntries: entries, Now: now}); err != nil {
-		return nil, err
-	}
 	if store == nil {
-		if store, err = family.NewMemoryStore(family.MemoryConfig{MaxFamilies: 2_000_000}); err != nil {
+		memory, err := family.NewMemoryStore(family.MemoryConfig{MaxFamilies: 2_000_000})
+		if err != nil {
 			return nil, err
 		}
+		store = memory
 	}
-	if k.Sessions, err = refresh.New(refresh.Config{Access: k.Tokens, Store: store, Claims: roles}); err != nil {
+	kit, err := sessionkit.New(sessionkit.Config{
+		Issuer: issuer, Audience: audience, Keys: e.Ring, Store: store, Claims: roles, Events: nobody{},
+		Tokens: access.Config{CacheEntries: entries, Now: now},
+	})
+	if err != nil {
 		return nil, err
 	}
-	k.Auth, err = middleware.New(middleware.Config{Sessions: k.Sessions})
-	return k, err
+	k.Auth, k.Sessions, k.Tokens = kit.Auth, kit.Sessions, kit.Sessions.Access()
+	return k, nil
 }
+
+// nobody hears of events, as in the peers.
+type nobody struct{}
+
+func (nobody) HandleEvent(context.Context, refresh.Event) {}
 
 // claims are what the measured tokens say.
 func claims(i int) access.Claims {

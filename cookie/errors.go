@@ -13,7 +13,7 @@ var (
 	ErrMalformed = errors.New("cookie: malformed value")
 	// ErrValue: the value to set is empty, or has characters other than
 	// letters, digits, '-', '_' and '.'.
-	ErrValue = errors.New("cookie: value is empty or has characters other than A-Z a-z 0-9 - _ .")
+	ErrValue = errors.New("cookie: the value is empty, or not of A-Z a-z 0-9 - _ and the dot")
 	// ErrTooLarge: name and value together exceed 4096 bytes, beyond which
 	// browsers drop a cookie without a word.
 	ErrTooLarge = errors.New("cookie: name and value exceed 4096 bytes")

@@ -88,7 +88,7 @@ func ExampleJar_Unset() {
 	}
 	fmt.Println(len(w.Result().Cookies()))
 	// Output:
-	// cookie: value is empty or has characters other than A-Z a-z 0-9 - _ .
+	// cookie: the value is empty, or not of A-Z a-z 0-9 - _ and the dot
 	// 0
 }
 

@@ -41,7 +41,7 @@ func TestAStreamEndsWithItsSession(t *testing.T) {
 			b := newBrowser(t, s)
 			b.want(200, "POST", "/login/alice")
 			b.forget()
-	a.ahead.Add(int64(freshTime))
+			a.ahead.Add(int64(freshTime))
 			before := b.cookie("__Host-refresh")
 			res, err := b.Get(s.URL + "/stream")
 			if err != nil {

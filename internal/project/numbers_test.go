@@ -1,7 +1,6 @@
 package project_test
 
 import (
-	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -176,7 +175,7 @@ func TestErrorsAreTold(t *testing.T) {
 				told = told || strings.Contains(text, word)
 			}
 			if !told {
-				t.Error(fmt.Sprintf("%s.%s: the comment says nothing of its error", room, fn.Name.Name))
+				t.Errorf("%s.%s: the comment says nothing of its error", room, fn.Name.Name)
 			}
 		}
 	})

@@ -96,11 +96,11 @@ func TestImportsRunOneWay(t *testing.T) {
 		"middleware/authtest": {"", "access", "middleware", "refresh", "refresh/family"},
 	}
 	doors := map[string]string{
-		"github.com/golang-jwt/jwt/v5":     "access",
-		"github.com/gorilla/securecookie":  "cookie",
-		"github.com/redis/go-redis/v9":     "redisstore",
-		"github.com/felixge/httpsnoop":     "middleware",
-		"testing":                          "a package for tests",
+		"github.com/golang-jwt/jwt/v5":    "access",
+		"github.com/gorilla/securecookie": "cookie",
+		"github.com/redis/go-redis/v9":    "redisstore",
+		"github.com/felixge/httpsnoop":    "middleware",
+		"testing":                         "a package for tests",
 	}
 	for _, p := range list(t) {
 		name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
