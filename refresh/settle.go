@@ -37,12 +37,13 @@ const (
 	// fit is reported again by the client's next access token; until then a
 	// predecessor stays acceptable longer than it had to.
 	maxReports = 100_000
-	// parallelReports are under way at once, and parallelRetries of those
-	// that failed before.
+	// parallelReports are under way at once, and as many of those that failed
+	// before: a shard that is down takes its time with each.
 	parallelReports = 64
-	parallelRetries = 16
 	firstRetry      = time.Second
 	lastRetry       = 30 * time.Second
+	// lookAgain is how often those that failed are looked through.
+	lookAgain = 250 * time.Millisecond
 )
 
 func newSettler(s *Sessions) *settler {
@@ -81,47 +82,51 @@ func (q *settler) takeFresh() map[family.ID]report {
 	return batch
 }
 
-// takeFailed removes some of what is due again.
-func (q *settler) takeFailed(now time.Time) (due []report) {
+// takeFailed removes what is due again.
+func (q *settler) takeFailed() map[family.ID]report {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	due, now := make(map[family.ID]report), time.Now()
 	for id, r := range q.failed {
 		if !r.due.After(now) {
+			due[id] = r
 			delete(q.failed, id)
-			if due = append(due, r); len(due) == parallelRetries {
-				break
-			}
 		}
 	}
 	return due
 }
 
+// run makes reports until ctx ends, and waits for those under way.
 func (q *settler) run(ctx context.Context) {
+	var loops sync.WaitGroup
+	defer loops.Wait()
+	again := time.NewTicker(lookAgain)
+	defer again.Stop()
+	loops.Go(func() { loop(ctx, q, again.C, q.takeFailed) })
+	loop(ctx, q, q.wake, q.takeFresh)
+}
+
+// loop makes the reports that take returns, whenever it is woken.
+func loop[T any](ctx context.Context, q *settler, wake <-chan T, take func() map[family.ID]report) {
 	var deliveries sync.WaitGroup
 	defer deliveries.Wait()
 	places := make(chan struct{}, parallelReports)
-	retry := time.NewTicker(firstRetry)
-	defer retry.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-q.wake:
-			for _, r := range q.takeFresh() {
-				select {
-				case places <- struct{}{}:
-				case <-ctx.Done():
-					return
-				}
-				deliveries.Go(func() {
-					defer func() { <-places }()
-					q.deliver(ctx, r)
-				})
+		case <-wake:
+		}
+		for _, r := range take() {
+			select {
+			case places <- struct{}{}:
+			case <-ctx.Done():
+				return
 			}
-		case <-retry.C:
-			for _, r := range q.takeFailed(time.Now()) {
-				deliveries.Go(func() { q.deliver(ctx, r) })
-			}
+			deliveries.Go(func() {
+				defer func() { <-places }()
+				q.deliver(ctx, r)
+			})
 		}
 	}
 }
@@ -135,7 +140,9 @@ func (q *settler) deliver(ctx context.Context, r report) {
 	r.tries++
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.failed) < maxReports {
+	old, ok := q.failed[r.family]
+	newer := r.end != "" || old.end == "" && old.generation <= r.generation
+	if ok && newer || !ok && len(q.failed) < maxReports {
 		q.failed[r.family] = r
 	}
 }

@@ -355,8 +355,8 @@ func (w *world) exchange(ctx context.Context, r *rand.Rand, in *instance, sid st
 	}
 	if rec.Code == http.StatusServiceUnavailable {
 		w.account.unavailable.Add(1)
-		// The session may have been renewed before a handler of the app's own failed.
-		renewed := req.URL.Path != "/password" && len(rec.Result().Cookies()) > 0
+		// The session may have been renewed before what it guards failed.
+		renewed := req.URL.Path != "/password" && req.URL.Path != "/auth/logout-all" && len(rec.Result().Cookies()) > 0
 		if renewed || rec.Header().Get("Retry-After") == "" {
 			w.account.violated("%s: a 503 with cookies (%v), or without Retry-After", req.URL.Path, renewed)
 		}
