@@ -42,9 +42,9 @@ local full = limit > 0 and fields >= 3 * limit
 local p = tonumber(call('HGET', key, 'p') or '96')
 local live, count
 if many then
-  local ids = call('ZRANGEBYSCORE', row, '(0', '+inf', 'LIMIT', p, 16)
+  local ids = call('ZRANGEBYSCORE', row, '(0', '+inf', 'LIMIT', p, 4)
   p = p + #live_among(key, row, ids, now)
-  if #ids < 16 then p = 0 end
+  if #ids < 4 then p = 0 end
   call('HSET', key, 'p', p)
   if full then
     live = some(key, row, now, limit + 2 * STEP, false)
