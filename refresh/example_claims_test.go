@@ -31,7 +31,7 @@ func rolesOf(ctx context.Context, subject string) (refresh.SubjectClaims, error)
 }
 
 // A deactivated user is refused for good; every other error is temporary.
-func ExampleClaimsFunc() {
+func ExampleClaimsFunc_deactivated() {
 	claims, _ := rolesOf(context.Background(), "alice")
 	_, err := rolesOf(context.Background(), "bob")
 	fmt.Println(claims.Roles, errors.Is(err, refresh.ErrDenied))

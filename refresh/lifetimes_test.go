@@ -49,7 +49,7 @@ func TestTheLastRequestCountsThoughNothingWasRenewed(t *testing.T) {
 		k := newKit(t, func(c *refresh.Config) { c.IdleTimeout = time.Hour })
 		g := k.login("alice")
 		time.Sleep(10*time.Minute - time.Second)
-		if _, err := k.Verify(t.Context(), g.AccessToken); err != nil {
+		if _, err := k.Verify(g.AccessToken); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
