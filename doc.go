@@ -1,7 +1,8 @@
 // Package sessionkit gives an existing net/http app sessions that renew
 // themselves: access tokens that live for minutes, refresh tokens that rotate,
-// and the promise that no honest client is ever signed out by the machinery,
-// and that a stolen token is worthless once its owner has been back.
+// and the promise that no honest client is signed out by the machinery. A stolen
+// refresh token ends its session once the owner has used a newer one for longer
+// than the settle time.
 //
 // A complete program:
 //

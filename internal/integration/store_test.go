@@ -5,7 +5,6 @@ import (
 	"os"
 	"testing"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 	"pgregory.net/rapid"
 
@@ -23,15 +22,6 @@ const sequences = "1000"
 // A sequence has from shortest to longest operations. What goes wrong goes
 // wrong within a few; more sequences find more than longer ones.
 const shortest, longest = 4, 12
-
-// slowRounds is for the Redis that interprets Lua in this process: under the
-// race detector its sequences are fewer, so that the tests end in time.
-func slowRounds() int {
-	if underRace {
-		return 5
-	}
-	return 10
-}
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -70,17 +60,12 @@ func newMemoryStore(t testing.TB) family.Store {
 	return s
 }
 
-func TestRedisStoreOnMiniredisKeepsTheContract(t *testing.T) {
-	c := newClient(t, miniredis.RunT(t).Addr())
-	storetest.Run(t, func(t testing.TB) family.Store { return newStore(t, c) })
-}
-
 // differential compares a store with the model of the contract. All sequences
 // use the one store: each has subjects of its own.
-func differential(t *testing.T, s family.Store, rounds int) {
+func differential(t *testing.T, s family.Store) {
 	t.Helper()
 	t.Parallel()
-	for range rounds {
+	for range 10 {
 		rapid.Check(t, func(t *rapid.T) {
 			choose := func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "choice") }
 			if err := storetest.Compare(s, shortest+choose(longest-shortest+1), choose); err != nil {
@@ -90,12 +75,8 @@ func differential(t *testing.T, s family.Store, rounds int) {
 	}
 }
 
-func TestDifferentialMemoryStore(t *testing.T) { differential(t, newMemoryStore(t), 10) }
-
-func TestDifferentialMiniredis(t *testing.T) {
-	differential(t, newStore(t, newClient(t, miniredis.RunT(t).Addr())), slowRounds())
-}
+func TestDifferentialMemoryStore(t *testing.T) { differential(t, newMemoryStore(t)) }
 
 func TestDifferentialRedis(t *testing.T) {
-	differential(t, newStore(t, newClient(t, redistest.Start(t).Addr)), 10)
+	differential(t, newStore(t, newClient(t, redistest.Start(t).Addr)))
 }
