@@ -148,7 +148,10 @@ func TestIssueRefuses(t *testing.T) {
 		"custom nested without an end": func(c *access.Claims) {
 			c.Custom = json.RawMessage(`{"x":` + strings.Repeat("[", 99) + strings.Repeat("]", 99) + `}`)
 		},
-		"custom whose marshaller fails": func(c *access.Claims) { c.Custom = failing{} },
+		"custom with a text not UTF-8":   func(c *access.Claims) { c.Custom = map[string]any{"x": "a\xffb"} },
+		"custom with half a surrogate":   func(c *access.Claims) { c.Custom = json.RawMessage(`{"x":["\ud800"]}`) },
+		"custom with halves in disorder": func(c *access.Claims) { c.Custom = json.RawMessage(`{"x":"\udc00\ud800"}`) },
+		"custom whose marshaller fails":  func(c *access.Claims) { c.Custom = failing{} },
 	}
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {
