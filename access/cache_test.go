@@ -254,3 +254,65 @@ func TestTheCacheIsSafeForConcurrentUse(t *testing.T) {
 		t.Errorf("%d tokens counted of %d bytes, %d there", n, bytes, there)
 	}
 }
+
+// Whatever the clock does, a token that is remembered is judged as one that is not.
+func TestTheClockCountsForRememberedTokensToo(t *testing.T) {
+	c := &clock{now: at}
+	a, tokens := newAuthor(t, access.HS256, access.Config{Now: c.Now})
+	_, bare := newAuthor(t, access.HS256, access.Config{Now: c.Now, CacheEntries: -1})
+	ahead := func(d time.Duration) string { return fmt.Sprint(at.Add(d).Unix()) }
+	texts := map[string]string{
+		"issued by a clock that was ahead": a.token(a.header(), payload(map[string]string{"iat": ahead(6 * time.Hour), "exp": ahead(6*time.Hour + 10*time.Minute)})),
+		"authenticated by such a clock":    a.token(a.header(), payload(map[string]string{"auth_time": ahead(6 * time.Hour), "exp": ahead(7 * time.Hour)})),
+		"valid from a time by such a one":  a.token(a.header(), payload(map[string]string{"nbf": ahead(6 * time.Hour), "exp": ahead(7 * time.Hour)})),
+		"ordinary":                         a.token(a.header(), payload(nil)),
+	}
+	for _, now := range []time.Duration{0, 6 * time.Hour, 0, 6*time.Hour - 31*time.Second, 6*time.Hour - 30*time.Second, -24 * time.Hour, 6 * time.Hour, 48 * time.Hour, 6 * time.Hour, time.Minute} {
+		c.advance(at.Add(now).Sub(c.Now()))
+		for name, text := range texts {
+			for range 2 {
+				_, got := tokens.Verify(text)
+				if _, want := bare.Verify(text); got != want {
+					t.Errorf("%s, at %v: got %v, without the cache %v", name, now, got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestExpiredTokensLeaveTheCache(t *testing.T) {
+	c := &clock{now: at}
+	_, tokens := newAuthor(t, access.HS256, access.Config{Now: c.Now, Lifetime: time.Minute})
+	fill := func(n int) (last string) {
+		for range n {
+			last, _ = issue(t, tokens, login)
+			if _, err := tokens.Verify(last); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return last
+	}
+	for round := range 5 {
+		fill(300)
+		c.advance(time.Minute)
+		fill(1)
+		c.advance(time.Minute)
+		tokens.Verify(fill(1)) // one request is enough
+		if n, bytes, there := tokens.Cached(); n > 2 || int64(there) != n || bytes > n*2*access.EntryBytes || bytes < n*access.EntryBytes {
+			t.Errorf("round %d: %d tokens of %d bytes counted, %d there", round, n, bytes, there)
+		}
+	}
+	// A clock that is set back drops what came before, not what comes after.
+	fill(300)
+	c.advance(-time.Hour)
+	fill(1)
+	c.advance(time.Minute)
+	text := fill(1)
+	if n, _, _ := tokens.Cached(); n > 2 {
+		t.Errorf("after the clock was set back: %d tokens", n)
+	}
+	first, _ := tokens.Verify(text)
+	if second, err := tokens.Verify(text); err != nil || second != first {
+		t.Errorf("after the clock was set back: %v", err)
+	}
+}

@@ -16,20 +16,21 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sessionkit/sessionkit/access"
 )
 
-// corpusDir holds collections that others wrote. They are not part of this
-// module: testdata/corpora/README.md says where they come from.
-var corpusDir = os.Getenv("SESSIONKIT_CORPUS")
-
-func corpusFile(t *testing.T, name ...string) []byte {
+// corpusFile reads a file of the collections that others wrote. They are not
+// part of this module: testdata/corpora/README.md says where they come from.
+// Where there is a folder of them, a collection that is missing is a failure.
+func corpusFile(t *testing.T, collection string, name ...string) []byte {
 	t.Helper()
-	if corpusDir == "" {
-		t.Skip("SESSIONKIT_CORPUS names no folder: see testdata/corpora/README.md")
+	dir := os.Getenv("SESSIONKIT_CORPUS")
+	if dir == "" {
+		t.Skipf("not tested: the collection %s, because SESSIONKIT_CORPUS is not set (see testdata/corpora/README.md)", collection)
 	}
-	text, err := os.ReadFile(filepath.Join(append([]string{corpusDir}, name...)...))
+	text, err := os.ReadFile(filepath.Join(append([]string{dir, collection}, name...)...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,5 +254,39 @@ func TestRandomKeysAreNeverRefused(t *testing.T) {
 		if _, err := access.NewKey(access.HS256, secret); err != nil {
 			t.Fatalf("%x: %v", secret, err)
 		}
+	}
+}
+
+// TestJSONTestSuite: the reader of objects takes what must be taken and refuses
+// what must be refused. It reads objects only, so each text becomes a member's
+// value. Where parsers may differ, it agrees with encoding/json or is stricter.
+func TestJSONTestSuite(t *testing.T) {
+	corpusFile(t, "JSONTestSuite", "test_parsing", "y_object.json") // skips, or fails
+	files, err := filepath.Glob(filepath.Join(os.Getenv("SESSIONKIT_CORPUS"), "JSONTestSuite", "test_parsing", "*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken, refused := 0, 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Base(file)
+		object := `{"x":` + string(text) + `}`
+		ok := utf8.Valid(text) && access.ScanObject(object, func(string, string) error { return nil }) == nil
+		if ok {
+			taken++
+		} else {
+			refused++
+		}
+		switch {
+		case name[0] == 'y' && !ok, name[0] == 'n' && ok, ok && !json.Valid([]byte(object)):
+			t.Errorf("%s: taken %v", name, ok)
+		}
+	}
+	t.Logf("%d taken, %d refused", taken, refused)
+	if taken == 0 || refused == 0 {
+		t.Error("nothing was judged")
 	}
 }

@@ -14,7 +14,8 @@ var (
 	// ErrExpired: the token was good, and its time is over. It is returned
 	// only when nothing else is wrong.
 	ErrExpired = errors.New("access: token expired")
-	// ErrNotYetValid: issued, or valid from a time, in the future.
+	// ErrNotYetValid: issued, valid from, or the user authenticated at a time
+	// in the future.
 	ErrNotYetValid = errors.New("access: token not yet valid")
 	// ErrCannotIssue: no token can say these claims: too large, not UTF-8, a
 	// reserved name, a scope with a blank, what does not marshal. No retry

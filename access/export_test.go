@@ -66,7 +66,7 @@ func (t *Tokens) Cached() (entries, bytes int64, there int) {
 	for i := range t.cache.shard {
 		s := &t.cache.shard[i]
 		s.mu.RLock()
-		there += len(s.tokens)
+		there += len(s.young.tokens) + len(s.old.tokens)
 		s.mu.RUnlock()
 	}
 	return t.cache.entries.Load(), t.cache.bytes.Load(), there

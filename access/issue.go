@@ -235,6 +235,11 @@ func addCustom(body []byte, custom any) (_ []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
+	// A byte that is not UTF-8 becomes such an escape; the character itself
+	// is written without one.
+	if !utf8.Valid(text) || !hasWholePairs(string(text)) || hasEscape(string(text), utf8.RuneError) {
+		return nil, errors.New("access: Claims.Custom holds text that is not UTF-8")
+	}
 	if members == 0 {
 		return body, nil
 	}

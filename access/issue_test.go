@@ -1,10 +1,12 @@
 package access_test
 
 import (
+	"crypto"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"strings"
 	"testing"
@@ -146,7 +148,10 @@ func TestIssueRefuses(t *testing.T) {
 		"custom nested without an end": func(c *access.Claims) {
 			c.Custom = json.RawMessage(`{"x":` + strings.Repeat("[", 99) + strings.Repeat("]", 99) + `}`)
 		},
-		"custom whose marshaller fails": func(c *access.Claims) { c.Custom = failing{} },
+		"custom with a text not UTF-8":   func(c *access.Claims) { c.Custom = map[string]any{"x": "a\xffb"} },
+		"custom with half a surrogate":   func(c *access.Claims) { c.Custom = json.RawMessage(`{"x":["\ud800"]}`) },
+		"custom with halves in disorder": func(c *access.Claims) { c.Custom = json.RawMessage(`{"x":"\udc00\ud800"}`) },
+		"custom whose marshaller fails":  func(c *access.Claims) { c.Custom = failing{} },
 	}
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -307,6 +312,61 @@ func TestTextComesBack(t *testing.T) {
 		var custom struct{ Text string }
 		if err != nil || got.Subject != text || !got.HasRole(text) || got.Decode(&custom) != nil || custom.Text != text {
 			t.Errorf("%q: %+v, %v", text, got, err)
+		}
+	}
+}
+
+// A signer that fails may work later: that is another error.
+func TestAFailingSignerIsToldApart(t *testing.T) {
+	for name, broken := range map[string]crypto.Signer{
+		"fails":  brokenSigner{materials()[access.EdDSA].(crypto.Signer), false},
+		"panics": brokenSigner{materials()[access.EdDSA].(crypto.Signer), true},
+	} {
+		tokens := newTokens(t, access.Config{Keys: newRing(t, access.Keys{Signing: newKey(t, access.EdDSA, broken)})})
+		text, claims, err := tokens.Issue(login)
+		if err == nil || errors.Is(err, access.ErrCannotIssue) || text != "" || claims != nil {
+			t.Errorf("%s: got %q, %v, %v", name, text, claims, err)
+		}
+	}
+}
+
+type brokenSigner struct {
+	crypto.Signer
+	panics bool
+}
+
+func (b brokenSigner) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	if b.panics {
+		panic("no")
+	}
+	return nil, errors.New("the module does not answer")
+}
+
+// Every text in UTF-8 is issued, and arrives as it was.
+func TestEveryTextRoundTrips(t *testing.T) {
+	_, tokens := newAuthor(t, access.HS256, access.Config{})
+	for _, text := range []string{
+		"\ufffd", "\ufffd&", "<\ufffd>", "\"\ufffd\"", `\ufffd`, `\\ufffd\ud800`, "a\u2028b\u2029", "\x00", "\x7f", "\U0001f600", "\U0010ffff\ufffd",
+		"\ufeff", "é", "e\u0301", "</script>", "\t\r\n", " ",
+	} {
+		c := login
+		c.Subject, c.Roles, c.AMR, c.ACR, c.ClientID = text, []string{text, "x"}, []string{text}, text, text
+		c.Custom = map[string]any{"x": text, "y" + text: []string{text}}
+		token, issued := issue(t, tokens, c)
+		verified, err := tokens.Verify(token)
+		if err != nil {
+			t.Errorf("%+q: %v", text, err)
+			continue
+		}
+		for _, got := range []*access.Claims{issued, verified} {
+			var custom map[string]any
+			if err := got.Decode(&custom); err != nil {
+				t.Fatal(err)
+			}
+			list, _ := custom["y"+text].([]any)
+			if got.Subject != text || got.Roles[0] != text || got.AMR[0] != text || got.ACR != text || got.ClientID != text || custom["x"] != text || len(list) != 1 || list[0] != text {
+				t.Errorf("%+q: got %+v, %+q", text, got, custom)
+			}
 		}
 	}
 }

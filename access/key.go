@@ -210,6 +210,16 @@ func (k *Key) sign(input string) ([]byte, error) {
 	if !ok {
 		return nil, errors.New("access: the key cannot sign")
 	}
+	return k.signElsewhere(signer, input)
+}
+
+// signElsewhere signs with a key that the app brought, whose code may panic.
+func (k *Key) signElsewhere(signer crypto.Signer, input string) (sig []byte, err error) {
+	defer func() {
+		if recover() != nil {
+			sig, err = nil, fmt.Errorf("access: the signer (%T) panics", signer)
+		}
+	}()
 	if k.alg == EdDSA {
 		return signer.Sign(rand.Reader, []byte(input), crypto.Hash(0))
 	}
@@ -218,7 +228,7 @@ func (k *Key) sign(input string) ([]byte, error) {
 	if k.alg == PS256 {
 		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256}
 	}
-	sig, err := signer.Sign(rand.Reader, digest[:], opts)
+	sig, err = signer.Sign(rand.Reader, digest[:], opts)
 	if err == nil && k.alg == ES256 {
 		return jwsSignature(sig)
 	}

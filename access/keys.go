@@ -87,7 +87,7 @@ func readKeys(path string) ([]byte, error) {
 	// Opening what is no regular file may wait for ever.
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("access: keys file %s is not a regular file", path)
+		return nil, fmt.Errorf("access: keys file %s is not a regular file: read the keys yourself and use ParseKeys", path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("access: keys file: %w", err)
@@ -142,6 +142,9 @@ func writable(path string) bool {
 // from a secret manager, or from the environment. It fails for what is damaged,
 // and for keys that NewKey refuses.
 func ParseKeys(text []byte) (Keys, error) {
+	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
+		return Keys{}, errors.New("the text is UTF-16: save it as UTF-8 or ASCII")
+	}
 	text = bytes.TrimPrefix(text, []byte("\ufeff")) // some editors begin a file so
 	var keys Keys
 	for {
@@ -151,7 +154,7 @@ func ParseKeys(text []byte) (Keys, error) {
 		}
 		block, rest := pem.Decode(text)
 		if block == nil || !alone(text[:len(text)-len(rest)]) {
-			return Keys{}, errors.New("there is a damaged block, or text that is no PEM block")
+			return Keys{}, errors.New("there is a damaged block, or text outside of PEM blocks: restore the block, or remove the text")
 		}
 		text = rest
 		if block.Type == blockSecret {

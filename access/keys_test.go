@@ -387,3 +387,43 @@ func TestInstancesThatStartTogetherShareTheirKeys(t *testing.T) {
 	}
 	left(t, path)
 }
+
+func TestParseKeysReadsWhatEditorsWrite(t *testing.T) {
+	keys, _ := access.GenerateKeys(access.EdDSA)
+	text, err := keys.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	utf16 := []byte("\xff\xfe")
+	for _, b := range text {
+		utf16 = append(utf16, b, 0)
+	}
+	crlf := bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n"))
+	for name, tt := range map[string]struct {
+		text []byte
+		why  string // "" if it is taken
+	}{
+		"as written":             {text, ""},
+		"byte order mark":        {append([]byte("\ufeff"), text...), ""},
+		"mark and Windows' ends": {append([]byte("\ufeff\r\n"), crlf...), ""},
+		"two marks":              {append([]byte("\ufeff\ufeff"), text...), "restore the block"},
+		"UTF-16":                 {utf16, "UTF-8"},
+		"a comment first":        {append([]byte("\n# secret-comment\n"), text...), "remove the text"},
+		"a comment last":         {append(text[:len(text):len(text)], "secret-comment"...), "remove the text"},
+		"indented":               {append([]byte("  "), text...), ""},
+		"nothing":                {nil, "private key"},
+	} {
+		got, err := access.ParseKeys(tt.text)
+		if tt.why == "" {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			same(t, got, keys)
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), tt.why) || strings.Contains(err.Error(), "secret-comment") || got.Signing != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -248,28 +249,61 @@ func stringValue(raw string) (string, bool) {
 		return raw[1 : len(raw)-1], true
 	}
 	var s string
-	// Half a surrogate pair would become U+FFFD, which must be no more than those
-	// that are written.
-	if json.Unmarshal([]byte(raw), &s) != nil || strings.Count(s, "\ufffd") != replacements(raw) {
+	// encoding/json makes U+FFFD of half a surrogate pair, and of any other half.
+	if !hasWholePairs(raw) || json.Unmarshal([]byte(raw), &s) != nil {
 		return "", false
 	}
 	return s, true
 }
 
-// replacements counts how often a JSON string, which is well-formed, has U+FFFD.
-func replacements(raw string) (n int) {
-	for i := 0; i < len(raw); i++ {
-		switch {
-		case strings.HasPrefix(raw[i:], "\ufffd"):
-			n++
-		case raw[i] == '\\':
-			if len(raw)-i >= 6 && strings.EqualFold(raw[i:i+6], `\ufffd`) {
-				n++
-			}
-			i++
+// hasWholePairs reports whether no half of a surrogate pair stands alone among
+// the escapes of well-formed JSON.
+func hasWholePairs(raw string) bool {
+	for {
+		unit, rest := nextEscape(raw)
+		if rest == "" {
+			return true
 		}
+		raw = rest
+		if !utf16.IsSurrogate(unit) {
+			continue
+		}
+		if !strings.HasPrefix(raw, `\u`) {
+			return false
+		}
+		second, rest := nextEscape(raw)
+		if utf16.DecodeRune(unit, second) == utf8.RuneError {
+			return false
+		}
+		raw = rest
 	}
-	return n
+}
+
+// hasEscape reports whether a character stands as an escape in well-formed JSON.
+func hasEscape(raw string, char rune) bool {
+	for {
+		unit, rest := nextEscape(raw)
+		if rest == "" || unit == char {
+			return rest != ""
+		}
+		raw = rest
+	}
+}
+
+// nextEscape returns the code unit of the next \u escape in well-formed JSON,
+// and the text behind it: "" if there is none.
+func nextEscape(raw string) (unit rune, rest string) {
+	for {
+		i := strings.IndexByte(raw, '\\')
+		if i < 0 {
+			return 0, ""
+		}
+		if raw[i+1] == 'u' {
+			n, _ := strconv.ParseUint(raw[i+2:i+6], 16, 16)
+			return rune(n), raw[i+6:]
+		}
+		raw = raw[i+2:]
+	}
 }
 
 // scopeValue reads a list of scopes with single or more spaces between them.

@@ -77,7 +77,7 @@ func New(cfg Config) (*Tokens, error) {
 		t.now = time.Now
 	}
 	if entries := cmp.Or(cfg.CacheEntries, defaultEntries); entries > 0 {
-		t.cache = newCache(entries)
+		t.cache = newCache(entries, t.lifetime)
 	}
 	return t, nil
 }

@@ -15,7 +15,7 @@ func (t *Tokens) Verify(token string) (*Claims, error) { return t.VerifyAt(token
 // request paths that need it themselves. It fails as Verify does.
 func (t *Tokens) VerifyAt(token string, now time.Time) (*Claims, error) {
 	ring := t.ring.state.Load()
-	if c := t.cache.get(token, ring); c != nil {
+	if c := t.cache.get(token, ring, now); c != nil {
 		// All that depends on the time is asked again: a clock may be set back,
 		// and a token must not live longer for having been seen before.
 		switch {

@@ -29,7 +29,7 @@ func seeds() [][2]string {
 		{"exp": 1750000600.5}, {"exp": 1e300}, {"exp": -1}, {"exp": true}, {"exp": 0}, {"iat": 1750000030}, {"iat": 1750000031}, {"nbf": 1750000030}, {"nbf": 1750000031},
 		{"sub": nil}, {"sub": 1}, {"sub": ""}, {"sid": nil}, {"gen": nil}, {"gen": -1}, {"gen": 1.5}, {"jti": nil}, {"client_id": nil}, {"auth_time": nil},
 		{"scope": "a b"}, {"scope": []string{"a"}}, {"roles": "admin"}, {"roles": []string{"admin"}}, {"EXP": 1}, {"Sub": "admin"}, {"x": map[string]any{"y": []int{1}}},
-		{"exp_ms": 999}, {"exp_ms": 1000}, {"iat_ms": 1, "iat": 1750000030}, {"iss": issuer + "/"}, {"nbf": "x"},
+		{"exp_ms": 999}, {"iat_ms": 1000}, {"sub": "\ufffd<"}, {"auth_time": 1750000031}, {"iat_ms": 1, "iat": 1750000030}, {"iss": issuer + "/"}, {"nbf": "x"},
 	} {
 		all = append(all, [2]string{good, payload(change)})
 	}

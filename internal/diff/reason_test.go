@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,7 +38,7 @@ func reason(p pair, token string) string {
 		return "header: " + why
 	}
 	claims, why := members(text[1], "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "sid", "gen", "auth_time", "session_exp",
-		"acr", "amr", "scope", "roles", "iat_ms", "exp_ms")
+		"acr", "amr", "scope", "roles", "iat_ms")
 	if why != "" {
 		return "payload: " + why
 	}
@@ -81,10 +82,8 @@ func claimsReason(c map[string]json.RawMessage) string {
 	if !isInteger(c["gen"], 1<<53-1) {
 		return "gen is missing or no integer"
 	}
-	for _, name := range []string{"iat_ms", "exp_ms"} {
-		if raw, ok := c[name]; ok && !isInteger(raw, 999) {
-			return name + " is no integer below 1000"
-		}
+	if raw, ok := c["iat_ms"]; ok && !isInteger(raw, 999) {
+		return "iat_ms is no integer below 1000"
 	}
 	if raw, ok := c["acr"]; ok && !isText(raw) {
 		return "acr is no text"
@@ -101,14 +100,17 @@ func claimsReason(c map[string]json.RawMessage) string {
 		return "aud has something else than text"
 	}
 	exp, _ := strconv.ParseFloat(string(c["exp"]), 64)
-	ms, _ := strconv.Atoi(string(c["exp_ms"]))
-	if math.Floor(exp)+float64(ms)/1000 <= float64(at.Unix()) {
+	if math.Floor(exp) <= float64(at.Unix()) {
 		return "expired: go-jose has leeway there"
 	}
 	iat, _ := strconv.ParseFloat(string(c["iat"]), 64)
-	ms, _ = strconv.Atoi(string(c["iat_ms"]))
+	ms, _ := strconv.Atoi(string(c["iat_ms"]))
 	if math.Floor(iat)+float64(ms)/1000 > float64(at.Unix())+leeway.Seconds() {
 		return "issued in the future, by the milliseconds"
+	}
+	authenticated, _ := strconv.ParseFloat(string(c["auth_time"]), 64)
+	if math.Floor(authenticated) > float64(at.Unix())+leeway.Seconds() {
+		return "authenticated in the future"
 	}
 	return ""
 }
@@ -137,7 +139,7 @@ func members(body []byte, reserved ...string) (map[string]json.RawMessage, strin
 		if _, twice := all[name]; twice {
 			return nil, "a member twice"
 		}
-		if strings.ContainsRune(name, utf8.RuneError) {
+		if strings.ContainsRune(name, utf8.RuneError) && hasHalfPair(body) {
 			return nil, "half a surrogate pair in a name"
 		}
 		if !slices.Contains(reserved, name) && slices.ContainsFunc(reserved, func(r string) bool { return strings.EqualFold(r, name) }) {
@@ -181,8 +183,20 @@ func depth(raw json.RawMessage) int {
 
 func isText(raw json.RawMessage) bool {
 	var s *string
-	return json.Unmarshal(raw, &s) == nil && s != nil && (!bytes.ContainsRune(raw, '\\') || !strings.ContainsRune(*s, utf8.RuneError))
+	return json.Unmarshal(raw, &s) == nil && s != nil && !hasHalfPair(raw)
 }
+
+// hasHalfPair reports whether half a surrogate pair stands alone among escapes.
+func hasHalfPair(raw []byte) bool {
+	raw = escaped.ReplaceAll(raw, []byte(" "))
+	return halfPair.Match(wholePair.ReplaceAll(raw, []byte(" ")))
+}
+
+var (
+	escaped   = regexp.MustCompile(`\\[^u]`) // so that no "u" behind a backslash is taken for an escape
+	wholePair = regexp.MustCompile(`(?i)\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}`)
+	halfPair  = regexp.MustCompile(`(?i)\\ud[89a-f][0-9a-f]{2}`)
+)
 
 func text(raw json.RawMessage) string {
 	var s string
