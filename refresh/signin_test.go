@@ -3,6 +3,7 @@ package refresh_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -86,6 +87,63 @@ func TestSessionsOfAnOlderRootSecretCount(t *testing.T) {
 				k.renew(older[1])
 			}
 			k.renew(newer)
+		})
+	}
+}
+
+// countedStore counts what would change the store.
+type countedStore struct {
+	family.Store
+	changes atomic.Int64
+}
+
+func (s *countedStore) Start(ctx context.Context, req family.StartRequest) (family.StartResult, error) {
+	s.changes.Add(1)
+	return s.Store.Start(ctx, req)
+}
+
+func (s *countedStore) Rotate(ctx context.Context, req family.RotateRequest) (family.Verdict, error) {
+	s.changes.Add(1)
+	return s.Store.Rotate(ctx, req)
+}
+
+func TestClaimsThatCannotBeIssuedChangeNothing(t *testing.T) {
+	for name, claims := range map[string]refresh.SubjectClaims{
+		"too large":       {Roles: []string{strings.Repeat("x", 64<<10)}},
+		"not UTF-8":       {Roles: []string{"\xff"}},
+		"reserved claim":  {Custom: map[string]string{"sub": "admin"}},
+		"bad scope":       {Scopes: []string{"a b"}},
+		"unmarshallable":  {Custom: map[string]any{"x": make(chan int)}},
+		"panicking claim": {Custom: bomb{}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var bad atomic.Bool
+			var store *countedStore
+			k := newKit(t, func(c *refresh.Config) {
+				store = &countedStore{Store: c.Store}
+				c.Store = store
+				c.Claims = func(context.Context, string) (refresh.SubjectClaims, error) {
+					if bad.Load() {
+						return claims, nil
+					}
+					return refresh.SubjectClaims{}, nil
+				}
+			})
+			g := k.login("alice")
+			before := store.changes.Load()
+			bad.Store(true)
+			_, login := k.Start(t.Context(), refresh.Login{Subject: "alice", Client: laptop})
+			_, renewal := k.Refresh(t.Context(), g.RefreshToken, laptop)
+			for what, err := range map[string]error{"login": login, "refresh": renewal} {
+				if !errors.Is(err, refresh.ErrCannotIssue) || errors.Is(err, refresh.ErrUnavailable) {
+					t.Errorf("%s, %s: %v", name, what, err)
+				}
+			}
+			if n := store.changes.Load() - before; n != 0 {
+				t.Errorf("%s: the store was asked %d times", name, n)
+			}
+			bad.Store(false)
+			k.renew(g)
 		})
 	}
 }
