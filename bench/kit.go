@@ -105,6 +105,9 @@ func (e *Env) NewKit(store family.Store, entries int, now func() time.Time) (*Ki
 	kit, err := sessionkit.New(sessionkit.Config{
 		Issuer: issuer, Audience: audience, Keys: e.Ring, Store: store, Claims: roles, Events: nobody{},
 		Tokens: access.Config{CacheEntries: entries, Now: now},
+		// So that each refresh rotates, as those of the peers do: by default a
+		// generation that is less than 45 seconds old is not rotated.
+		Sessions: refresh.Config{Rotation: refresh.Rotation{SettleTime: 1}},
 	})
 	if err != nil {
 		return nil, err
