@@ -183,8 +183,13 @@ func newShopWith(t *testing.T, addr string, ring *access.KeyRing) *shop {
 // login returns the cookies, the access token's first.
 func (s *shop) login(t *testing.T) []string {
 	t.Helper()
-	w := httptest.NewRecorder()
-	s.handler.ServeHTTP(w, httptest.NewRequest("POST", "/login", nil))
+	// A busy machine may keep a server waiting for longer than the store waits.
+	var w *httptest.ResponseRecorder
+	redistest.Await(t, 20*time.Second, "a sign-in", func() bool {
+		w = httptest.NewRecorder()
+		s.handler.ServeHTTP(w, httptest.NewRequest("POST", "/login", nil))
+		return w.Code != http.StatusServiceUnavailable
+	})
 	cookies := make([]string, 1)
 	for _, c := range w.Result().Cookies() {
 		if pair := c.Name + "=" + c.Value; c.Name == "__Host-access" {
