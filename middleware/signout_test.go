@@ -112,3 +112,18 @@ func TestClearSiteData(t *testing.T) {
 		a.dead(g)
 	}
 }
+
+// TestAnotherOriginDeletesNoCookies: browsers do not send it ours, and keep what
+// the answer says of them.
+func TestAnotherOriginDeletesNoCookies(t *testing.T) {
+	a := newApp(t)
+	for site, deleted := range map[string]int{"cross-site": 0, "same-origin": 3} {
+		r := httptest.NewRequest("POST", "/auth/logout", nil)
+		r.Header.Set("Sec-Fetch-Site", site)
+		w := httptest.NewRecorder()
+		a.Handler("/auth").ServeHTTP(w, r)
+		if got := len(w.Result().Cookies()); w.Code != http.StatusNoContent || got != deleted {
+			t.Errorf("%s: %d, %d cookies", site, w.Code, got)
+		}
+	}
+}

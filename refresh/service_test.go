@@ -988,3 +988,23 @@ func newMemoryStore(t testing.TB) *family.MemoryStore {
 	}
 	return m
 }
+
+// TestCookiesThatNeverArriveAreAnEvent: a client that shows one predecessor again
+// and again is signed in, and somebody hears of it.
+func TestCookiesThatNeverArriveAreAnEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t)
+		g := k.login("alice")
+		k.renew(g) // lost, like all that follow
+		for range 3 {
+			if n := k.rec.count(refresh.EventCookiesLost); n != 0 {
+				t.Fatalf("too early: %d events", n)
+			}
+			time.Sleep(5 * time.Minute)
+			k.renew(g)
+		}
+		if n := k.rec.count(refresh.EventCookiesLost); n != 1 || k.rec.count(refresh.EventLateReplay) != 3 {
+			t.Errorf("%d events, %d late replays", n, k.rec.count(refresh.EventLateReplay))
+		}
+	})
+}
