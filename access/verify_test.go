@@ -16,10 +16,10 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/sessionkit/sessionkit/access"
+	"github.com/sessionkit/sessionkit/internal/faketime"
 )
 
 func TestEveryAlgorithmRoundTrips(t *testing.T) {
@@ -534,7 +534,7 @@ func TestTimeBoundaries(t *testing.T) {
 // TestTokensAreDeadAtTheirExp: to the second that they say themselves, as every
 // other verifier reads it, and never sooner than their lifetime.
 func TestTokensAreDeadAtTheirExp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		for _, cached := range []int{0, -1} {
 			tokens := newTokens(t, access.Config{Keys: newRing(t, access.Keys{Signing: newKey(t, access.EdDSA, materials()[access.EdDSA])}), Lifetime: time.Second, CacheEntries: cached})
 			time.Sleep(333 * time.Millisecond)

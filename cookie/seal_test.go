@@ -2,7 +2,6 @@ package cookie_test
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -10,10 +9,10 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/sessionkit/sessionkit/cookie"
+	"github.com/sessionkit/sessionkit/internal/faketime"
 )
 
 func TestSealing(t *testing.T) {
@@ -125,8 +124,7 @@ func TestSealedValuesGrowOld(t *testing.T) {
 		{"a second after that: yes", 24*time.Hour + time.Second, true},
 		{"a year later it still opens", 365 * 24 * time.Hour, true},
 	} {
-		rand.Read(make([]byte, 1)) // in FIPS mode its source must not begin in a bubble
-		synctest.Test(t, func(t *testing.T) {
+		faketime.Test(t, func(t *testing.T) {
 			j := newJar(t, cookie.Config{})
 			value, err := j.Seal(cookie.Device, []byte("device"))
 			if err != nil {
@@ -154,8 +152,7 @@ func TestSealedByAClockThatWasAhead(t *testing.T) {
 	for ahead, want := range map[time.Duration]bool{time.Hour: false, 24 * time.Hour: false, 25 * time.Hour: true, 400 * 24 * time.Hour: true} {
 		j := newJar(t, cookie.Config{})
 		var value string
-		rand.Read(make([]byte, 1)) // in FIPS mode its source must not begin in a bubble
-		synctest.Test(t, func(t *testing.T) {
+		faketime.Test(t, func(t *testing.T) {
 			time.Sleep(ahead)
 			var err error
 			if value, err = j.Seal(cookie.Device, []byte("device")); err != nil {
@@ -163,8 +160,7 @@ func TestSealedByAClockThatWasAhead(t *testing.T) {
 			}
 		})
 		// A second bubble starts at the same time as the first.
-		rand.Read(make([]byte, 1)) // in FIPS mode its source must not begin in a bubble
-		synctest.Test(t, func(t *testing.T) {
+		faketime.Test(t, func(t *testing.T) {
 			if plain, renew, err := j.Open(cookie.Device, value); string(plain) != "device" || renew != want || err != nil {
 				t.Errorf("%v ahead: %q, renew %v, %v", ahead, plain, renew, err)
 			}

@@ -5,9 +5,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/sessionkit/sessionkit/internal/faketime"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/refresh"
 )
@@ -97,7 +97,7 @@ func TestScopesMatchAsWholes(t *testing.T) {
 }
 
 func TestStepUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		a := newApp(t)
 		gold, plain := a.loginWith("alice", "gold"), a.loginWith("bob", "")
 		for _, tt := range []struct {

@@ -15,10 +15,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/sessionkit/sessionkit/access"
+	"github.com/sessionkit/sessionkit/internal/faketime"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/refresh"
 	"github.com/sessionkit/sessionkit/refresh/family"
@@ -407,7 +407,7 @@ func TestOptionalAuth(t *testing.T) {
 }
 
 func TestGuards(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		a := newApp(t)
 		admin, user := a.login("admin"), a.login("bob")
 		for _, tt := range []struct {
@@ -557,7 +557,7 @@ func TestLateResponsesWriteNoCookies(t *testing.T) {
 		}, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
 				a := newApp(t)
 				k := a.login("alice")
 				res := serve(a.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -875,7 +875,7 @@ func TestAskStoreWhenFeedStale(t *testing.T) {
 }
 
 func TestOutageGrace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		a := newApp(t, func(c *middleware.Config) { c.OutageGrace = 10 * time.Minute })
 		k := a.login("alice")
 		bearer := "Authorization: Bearer " + k.grant.AccessToken

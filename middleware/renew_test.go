@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sessionkit/sessionkit/access"
+	"github.com/sessionkit/sessionkit/internal/faketime"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/refresh"
 	"github.com/sessionkit/sessionkit/refresh/family"
@@ -170,7 +171,7 @@ func TestRefusalsTouchNoCookies(t *testing.T) {
 		}, expired, "X-A: b"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
 				a := newApp(t)
 				k := a.login("alice")
 				tt.spoil(a, k)
@@ -204,7 +205,7 @@ func (s slow) Rotate(ctx context.Context, p family.RotateRequest) (family.Verdic
 // TestARequestsOwnDeadlineSaysNothingOfItsSession: a client that is told 401
 // would throw its session away.
 func TestARequestsOwnDeadlineSaysNothingOfItsSession(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		a := newApp(t)
 		k := a.login("alice")
 		auth := newAuth(t, middleware.Config{Sessions: a.service(slow{a.store}), LoginPath: "/login"})
@@ -235,7 +236,7 @@ func TestARequestsOwnDeadlineSaysNothingOfItsSession(t *testing.T) {
 // TestALiveRouteAsksForItself: what parallel requests share may be older than a
 // revocation elsewhere that this instance has not heard of.
 func TestALiveRouteAsksForItself(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		a := newApp(t)
 		k := a.login("alice")
 		auth := newAuth(t, middleware.Config{Sessions: a.service(slow{a.store}), LoginPath: "/login"})
@@ -327,7 +328,7 @@ func TestOptionalAuthInsideAnotherGuard(t *testing.T) {
 }
 
 func TestOutageGraceEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		a := newApp(t, func(c *middleware.Config) { c.OutageGrace = 10 * time.Minute })
 		k := a.login("alice")
 		a.store.away.Store(true)

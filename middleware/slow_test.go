@@ -7,8 +7,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/sessionkit/sessionkit/internal/faketime"
 )
 
 // A slowConnection is one on which nothing more arrives, with net/http's read
@@ -39,7 +40,7 @@ func (c *slowConnection) Close() error { return nil }
 // but the server's, until the time is over.
 func TestSlowBodiesAreNotWaitedFor(t *testing.T) {
 	for path, status := range map[string]int{"/auth/token/refresh": http.StatusRequestTimeout, "/auth/logout": http.StatusNoContent} {
-		synctest.Test(t, func(t *testing.T) {
+		faketime.Test(t, func(t *testing.T) {
 			a := newApp(t)
 			c := &slowConnection{ResponseRecorder: httptest.NewRecorder(), changed: make(chan struct{})}
 			r := httptest.NewRequest("POST", path, c)

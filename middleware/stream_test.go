@@ -9,9 +9,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/sessionkit/sessionkit/internal/faketime"
 	"github.com/sessionkit/sessionkit/refresh"
 	"github.com/sessionkit/sessionkit/refresh/family"
 )
@@ -83,7 +83,7 @@ func TestWatch(t *testing.T) {
 		{"the handler has enough", func(_ *app, _ tokens, _, done func()) { done() }, context.Canceled, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
 				a := newApp(t)
 				k := a.login("alice")
 				start := a.now()

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/sessionkit/sessionkit/internal/faketime"
 	"github.com/sessionkit/sessionkit/refresh"
 )
 
@@ -24,7 +24,7 @@ func TestAnIdleSessionEndsInTime(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
 				k := newKit(t, func(c *refresh.Config) { c.IdleTimeout = idle })
 				g := k.login("alice")
 				for range 3 { // a client that polls renews whenever its token has run out
@@ -45,7 +45,7 @@ func TestAnIdleSessionEndsInTime(t *testing.T) {
 // The last request may come just before the access token runs out. The whole
 // idle timeout counts from there, although nothing was renewed.
 func TestTheLastRequestCountsThoughNothingWasRenewed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		k := newKit(t, func(c *refresh.Config) { c.IdleTimeout = time.Hour })
 		g := k.login("alice")
 		time.Sleep(10*time.Minute - time.Second)
@@ -59,7 +59,7 @@ func TestTheLastRequestCountsThoughNothingWasRenewed(t *testing.T) {
 
 // A stream is no use: with nothing else its session ends, and the stream too.
 func TestAStreamEndsWithItsIdleSession(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		k := newKit(t, func(c *refresh.Config) { c.IdleTimeout = time.Hour })
 		g := k.login("alice")
 		stream, stop := k.WatchSession(t.Context(), g.Claims)

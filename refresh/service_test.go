@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/sessionkit/sessionkit/access"
+	"github.com/sessionkit/sessionkit/internal/faketime"
 	"github.com/sessionkit/sessionkit/refresh"
 	"github.com/sessionkit/sessionkit/refresh/family"
 )
@@ -209,7 +210,7 @@ func TestNewRefusesBadConfigurations(t *testing.T) {
 }
 
 func TestLifeOfASession(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		k := newKit(t)
 		first := k.login("alice")
 		authTime := first.Claims.AuthTime
@@ -253,7 +254,7 @@ func TestLifeOfASession(t *testing.T) {
 }
 
 func TestSettling(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		k := newKit(t)
 		g0 := k.login("alice")
 		g1 := k.renew(g0)
@@ -283,7 +284,7 @@ func TestSettling(t *testing.T) {
 }
 
 func TestSettlingSurvivesAStoreThatIsAway(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		store := &unsettled{Store: newMemoryStore(t)}
 		store.fail.Store(true)
 		k := newKit(t, func(c *refresh.Config) { c.Store = store })
@@ -322,7 +323,7 @@ func TestStrictSingleUse(t *testing.T) {
 }
 
 func TestLifetimes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		k := newKit(t, func(c *refresh.Config) {
 			c.IdleTimeout, c.AbsoluteLifetime, c.BrowserSessionLifetime = time.Hour, 3*time.Hour, 30*time.Minute
 		})
@@ -389,7 +390,7 @@ func TestParallelRefreshesAreOne(t *testing.T) {
 }
 
 func TestTheFirstCallerHangsUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		k := newKit(t)
 		g := k.login("alice")
 		k.store.block = make(chan struct{})
@@ -425,7 +426,7 @@ func TestTheFirstCallerHangsUp(t *testing.T) {
 }
 
 func TestTheStoreIsAway(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		k := newKit(t)
 		g := k.login("alice")
 		k.store.fail.Store(true)
@@ -455,7 +456,7 @@ func TestTheStoreIsAway(t *testing.T) {
 }
 
 func TestClaimsHook(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var mode atomic.Value
 		mode.Store("user")
 		k := newKit(t, func(c *refresh.Config) {
@@ -612,7 +613,7 @@ func TestFingerprintBinding(t *testing.T) {
 }
 
 func TestLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		k := newKit(t, func(c *refresh.Config) { c.MaxSessions = 2 })
 		var all []*refresh.Grant
 		for range 3 {
@@ -637,7 +638,7 @@ func TestLimit(t *testing.T) {
 }
 
 func TestRootSecretsAreReplacedAtRunTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		k := newKit(t, func(c *refresh.Config) { c.MaxSessions = 2 })
 		old := k.login("alice")
 		next := k.keys
@@ -736,7 +737,7 @@ func TestRevoking(t *testing.T) {
 }
 
 func TestWatch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		k := newKit(t, func(c *refresh.Config) { c.AbsoluteLifetime = time.Hour })
 		g := k.login("alice")
 		revoked, stop := k.WatchSession(t.Context(), g.Claims)
@@ -879,7 +880,7 @@ func (s *scripted) Follow(ctx context.Context, _ time.Duration, on family.FeedHa
 }
 
 func TestFeedGoesStale(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		store := &scripted{Store: newMemoryStore(t), say: make(chan func(family.FeedHandler))}
 		k := newKit(t, func(c *refresh.Config) { c.Store, c.FeedStaleAfter = store, 3*time.Second })
 		stale := func(want bool) {
@@ -915,7 +916,7 @@ func TestFeedGoesStale(t *testing.T) {
 }
 
 func TestInOutage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		k := newKit(t)
 		g := k.login("alice")
 		time.Sleep(11 * time.Minute)
@@ -946,7 +947,7 @@ func TestInOutage(t *testing.T) {
 // TestARequestThatWasOvertaken: it is as if made ten minutes ago by an instance
 // that was stopped since. Its client is told to try again, and nobody is harmed.
 func TestARequestThatWasOvertaken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		k := newKit(t)
 		stopped := newKit(t, func(c *refresh.Config) {
 			late := func() time.Time { return time.Now().Add(-10 * time.Minute) }
@@ -992,7 +993,7 @@ func newMemoryStore(t testing.TB) *family.MemoryStore {
 // TestCookiesThatNeverArriveAreAnEvent: a client that shows one predecessor again
 // and again is signed in, and somebody hears of it.
 func TestCookiesThatNeverArriveAreAnEvent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		k := newKit(t)
 		g := k.login("alice")
 		k.renew(g) // lost, like all that follow

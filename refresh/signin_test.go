@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sessionkit/sessionkit/internal/faketime"
 	"github.com/sessionkit/sessionkit/refresh"
 	"github.com/sessionkit/sessionkit/refresh/family"
 )
@@ -17,7 +18,7 @@ import (
 // then the account is closed and its sessions are revoked, and only then does
 // the store keep the new one.
 func TestALoginDoesNotSurviveADeactivationThatItRaces(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var closed atomic.Bool
 		var late *lateStart
 		k := newKit(t, func(c *refresh.Config) {
@@ -58,7 +59,7 @@ func (s *lateStart) Start(ctx context.Context, req family.StartRequest) (family.
 // kept.
 func TestSessionsOfAnOlderRootSecretCount(t *testing.T) {
 	for _, refuse := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
+		faketime.Test(t, func(t *testing.T) {
 			k := newKit(t, func(c *refresh.Config) { c.MaxSessions, c.RefuseAtLimit = 3, refuse })
 			older := []*refresh.Grant{k.login("alice")}
 			time.Sleep(time.Second)
@@ -116,7 +117,7 @@ func TestClaimsThatCannotBeIssuedChangeNothing(t *testing.T) {
 		"unmarshallable":  {Custom: map[string]any{"x": make(chan int)}},
 		"panicking claim": {Custom: bomb{}},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		faketime.Test(t, func(t *testing.T) {
 			var bad atomic.Bool
 			var store *countedStore
 			k := newKit(t, func(c *refresh.Config) {

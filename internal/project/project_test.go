@@ -343,7 +343,7 @@ func TestTreeSpeaksOfTheProjectAlone(t *testing.T) {
 				t.Errorf("%s contains %s", path, word)
 			}
 		}
-		if strings.HasSuffix(path, "_test.go") && strings.Contains(text, "time.Sleep(") && !strings.Contains(text, "testing/synctest") {
+		if strings.HasSuffix(path, "_test.go") && strings.Contains(text, "time.Sleep(") && !strings.Contains(text, "internal/faketime") {
 			t.Errorf("%s sleeps on the real clock: wait for an event", path)
 		}
 	})

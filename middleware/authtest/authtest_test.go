@@ -5,10 +5,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/sessionkit/sessionkit"
+	"github.com/sessionkit/sessionkit/internal/faketime"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/middleware/authtest"
 )
@@ -68,7 +68,7 @@ func TestKit(t *testing.T) {
 }
 
 func TestTimePassesInABubble(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		kit := authtest.New(t, sessionkit.Config{})
 		guarded := kit.RequireAuth(http.HandlerFunc(hello))
 		alice := kit.SignIn(authtest.User{Subject: "alice"})
