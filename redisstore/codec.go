@@ -20,6 +20,8 @@ const (
 	tombstoneSize = 13
 
 	flagRemember = 1
+	flagActed    = 2
+	flagMore     = 4
 
 	flagSettled = 1
 	flagTwice   = 2
@@ -48,14 +50,89 @@ func encodeCold(f *family.Record) []byte {
 	b = appendUint(b, uint64(f.AuthTime.Unix()), 5)
 	b = appendUint(b, uint64(f.AbsoluteExpiry.UnixMilli()), 6)
 	b = appendUint(b, uint64(f.Idle/time.Second), 4)
-	b = append(b, flag(f.Remember, flagRemember))
+	b = append(b, flag(f.Remember, flagRemember)|flag(f.Actor != "", flagActed)|flag(furtherOf(f) != further{}, flagMore))
 	return appendFingerprint(b, f.Fingerprint)
+}
+
+// further are the fields that few families have.
+type further struct{ auth, key, stepUp, actor, data string }
+
+func furtherOf(f *family.Record) further {
+	x := further{auth: encodeAuth(f.ACR, f.AMR), stepUp: encodeStepUp(&f.StepUp), data: f.Data}
+	if f.Key.Kind != family.KeyNone {
+		x.key = string(append(encodeKey(f.Key), encodeSeen(f.Seen)...))
+	}
+	if f.Actor != "" {
+		x.actor = f.Actor + "\x00" + f.ActorReason
+	}
+	return x
+}
+
+// encode returns what start.lua describes.
+func (x further) encode() (b []byte) {
+	for _, field := range [...]struct{ name, value string }{{"a", x.auth}, {"k", x.key}, {"s", x.stepUp}, {"i", x.actor}, {"x", x.data}} {
+		if field.value != "" {
+			b = append(b, field.name...)
+			b = binary.BigEndian.AppendUint16(b, uint16(len(field.value)))
+			b = append(b, field.value...)
+		}
+	}
+	return b
+}
+
+// decode puts the fields into the record.
+func (x further) decode(f *family.Record) error {
+	f.ACR, f.AMR = decodeAuth(x.auth)
+	f.Actor, f.ActorReason, _ = strings.Cut(x.actor, "\x00")
+	f.Data = x.data
+	if x.key != "" {
+		const head, each = 33, 10
+		if len(x.key) < head || (len(x.key)-head)%each != 0 {
+			return errRecord
+		}
+		f.Key.Kind = family.KeyKind(x.key[0])
+		copy(f.Key.Thumbprint[:], x.key[1:])
+		for rest := x.key[head:]; rest != ""; rest = rest[each:] {
+			var seen family.SeenProof
+			copy(seen.Proof[:], rest)
+			copy(seen.By[:], rest[6:])
+			f.Seen = append(f.Seen, seen)
+		}
+	}
+	if x.stepUp != "" {
+		const head = 11
+		if len(x.stepUp) < head {
+			return errRecord
+		}
+		copy(f.StepUp.By[:], x.stepUp)
+		f.StepUp.Time = time.Unix(int64(uintAt(x.stepUp, 6, 5)), 0)
+		f.StepUp.ACR, f.StepUp.AMR = decodeAuth(x.stepUp[head:])
+	}
+	return nil
+}
+
+func encodeKey(k family.Key) []byte {
+	return append([]byte{byte(k.Kind)}, k.Thumbprint[:]...)
+}
+
+func encodeSeen(seen []family.SeenProof) (b []byte) {
+	for _, s := range seen {
+		b = append(append(b, s.Proof[:]...), s.By[:]...)
+	}
+	return b
+}
+
+func encodeStepUp(s *family.StepUp) string {
+	if s.By == (family.Attempt{}) {
+		return ""
+	}
+	return string(appendUint(s.By[:], uint64(s.Time.Unix()), 5)) + encodeAuth(s.ACR, s.AMR)
 }
 
 // encodeRequest returns what rotate.lua describes: what every rotation needs,
 // and what only the others do.
 func encodeRequest(p family.RotateRequest) (first, second []byte) {
-	const size = 32 + 4 + 32 + 6 + 36 + 5*6
+	const size = 32 + 4 + 32 + 6 + 36 + 6*6
 	b := make([]byte, 0, size+1+4+6*6)
 	b = append(b, p.Hash[:]...)
 	b = binary.BigEndian.AppendUint32(b, p.Generation)
@@ -64,12 +141,7 @@ func encodeRequest(p family.RotateRequest) (first, second []byte) {
 	b = appendFingerprint(b, p.Fingerprint)
 	b = appendUint(b, uint64(p.Now.UnixMilli()), 6)
 	b = appendMillis(b, p.Policy.FreshTime())
-	for _, limit := range [...]time.Duration{p.Policy.Idle, p.Policy.Absolute, p.Policy.Browser} {
-		if limit <= 0 {
-			limit = noLimit
-		}
-		b = appendMillis(b, limit)
-	}
+	b = appendLimits(b, p.Policy.Idle, p.Policy.Absolute, p.Policy.Browser, p.Policy.KeyWithin)
 
 	b = append(b, byte(p.Policy.Enforced))
 	for _, rule := range [...]bool{p.Policy.RevokeOnMismatch, p.Policy.RefuseStoreBehind, p.Policy.SingleUse, p.Policy.EndShared} {
@@ -83,6 +155,25 @@ func encodeRequest(p family.RotateRequest) (first, second []byte) {
 	b = appendMillis(b, family.TombstoneRetention)
 	b = appendMillis(b, family.ClockSkew)
 	return b[:size], b[size:]
+}
+
+// appendLimits appends times that are none where they are 0.
+func appendLimits(b []byte, limits ...time.Duration) []byte {
+	for _, limit := range limits {
+		if limit <= 0 {
+			limit = noLimit
+		}
+		b = appendMillis(b, limit)
+	}
+	return b
+}
+
+// encodeProof returns the fifth argument of rotate.lua.
+func encodeProof(p *family.RotateRequest) []byte {
+	if p.Key.Kind == family.KeyNone {
+		return nil
+	}
+	return append(encodeKey(p.Key), p.Proof[:]...)
 }
 
 // noLimit is longer than any session lives: a century.
@@ -113,15 +204,26 @@ func encodeDevice(d family.Device) []byte {
 }
 
 // encodeAuth: ACR and AMR, separated by NUL; empty if there are none.
-func encodeAuth(f *family.Record) string {
-	if f.ACR == "" && len(f.AMR) == 0 {
+func encodeAuth(acr string, amr []string) string {
+	if acr == "" && len(amr) == 0 {
 		return ""
 	}
-	return strings.Join(append([]string{f.ACR}, f.AMR...), "\x00")
+	return strings.Join(append([]string{acr}, amr...), "\x00")
 }
 
-// decode reads a family from its four fields; absent ones are empty.
-func decode(subject family.Subject, id family.ID, hot, cold, device, auth string) (family.Record, error) {
+func decodeAuth(s string) (acr string, amr []string) {
+	if s == "" {
+		return "", nil
+	}
+	parts := strings.Split(s, "\x00")
+	if len(parts) > 1 {
+		amr = parts[1:]
+	}
+	return parts[0], amr
+}
+
+// decode reads a family from its fields; absent ones are empty.
+func decode(subject family.Subject, id family.ID, hot, cold, device string, x further) (family.Record, error) {
 	f := family.Record{Subject: subject, ID: id}
 	if len(hot) >= tombstoneSize && hot[0] == tombstone {
 		f.RevokedAt = time.UnixMilli(int64(uintAt(hot, 1, 6)))
@@ -142,11 +244,14 @@ func decode(subject family.Subject, id family.ID, hot, cold, device, auth string
 	f.Generation = uint32(uintAt(hot, 52, 4))
 	f.UsedAt = time.UnixMilli(int64(uintAt(hot, 56, 6)))
 	f.Device = decodeDevice(device)
-	return f, decodeLogin(&f, cold, auth)
+	if err := decodeLogin(&f, cold); err != nil {
+		return family.Record{}, err
+	}
+	return f, x.decode(&f)
 }
 
 // decodeLogin reads what stays as it was at the login.
-func decodeLogin(f *family.Record, cold, auth string) error {
+func decodeLogin(f *family.Record, cold string) error {
 	if len(cold) < coldSize || cold[0] != version {
 		return errRecord
 	}
@@ -157,12 +262,6 @@ func decodeLogin(f *family.Record, cold, auth string) error {
 	f.Remember = cold[22]&flagRemember != 0
 	for i := range f.Fingerprint {
 		copy(f.Fingerprint[i][:], cold[23+12*i:])
-	}
-	if auth != "" {
-		parts := strings.Split(auth, "\x00")
-		if f.ACR = parts[0]; len(parts) > 1 {
-			f.AMR = parts[1:]
-		}
 	}
 	return nil
 }

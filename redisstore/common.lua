@@ -28,6 +28,27 @@ local function is_tombstone(hot)
   return hot and #hot >= 13 and byte(hot, 1) == TOMBSTONE
 end
 
+local function has(cold, flag)
+  return floor(byte(cold, 23) / flag) % 2 == 1
+end
+
+-- The further fields of a family, each '' where there is none.
+local function further(key, id, cold)
+  if not has(cold, MORE) then return '', '', '', '', '' end
+  local f = call('HMGET', key, id .. 'a', id .. 'k', id .. 's', id .. 'i', id .. 'x')
+  return f[1] or '', f[2] or '', f[3] or '', f[4] or '', f[5] or ''
+end
+
+-- Writes a further field, and returns I..'c', which says that there is one.
+local function set_further(key, id, cold, name, value)
+  if not has(cold, MORE) then
+    cold = sub(cold, 1, 22) .. char(byte(cold, 23) + MORE) .. sub(cold, 24)
+    call('HSET', key, id .. 'c', cold)
+  end
+  call('HSET', key, id .. name, value)
+  return cold
+end
+
 -- When the family ends unless it is rotated again.
 local function expires_at(hot, cold)
   return math.min(num6(hot, 57) + num4(cold, 19) * 1000, num6(cold, 13))
@@ -62,7 +83,7 @@ local function bury_all(key, row, ids, now, retention, attempt, reason)
   local fields, records, places = {}, {}, {}
   local tombstone = char(TOMBSTONE) .. enc6(now) .. attempt .. reason
   for i, id in ipairs(ids) do
-    fields[3 * i - 2], fields[3 * i - 1], fields[3 * i] = id .. 'c', id .. 'd', id .. 'a'
+    for _, name in ipairs({ 'c', 'd', 'a', 'k', 's', 'i', 'x' }) do fields[#fields + 1] = id .. name end
     records[2 * i - 1], records[2 * i] = id, tombstone
     places[2 * i - 1], places[2 * i] = -UNTOLD - now, id
   end

@@ -11,8 +11,8 @@ if not are_many(row) then return { 0, call('HGETALL', key) } end
 local ids = call('ZREVRANGEBYSCORE', row, '+inf', '(0', 'LIMIT', ARGV[1], most)
 if #ids == 0 then return { 0, {} } end
 local names = {}
-for i, id in ipairs(ids) do
-  names[4 * i - 3], names[4 * i - 2], names[4 * i - 1], names[4 * i] = id, id .. 'c', id .. 'd', id .. 'a'
+for _, id in ipairs(ids) do
+  for _, name in ipairs({ '', 'c', 'd', 'a', 'k', 's', 'i', 'x' }) do names[#names + 1] = id .. name end
 end
 local out, values = {}, call('HMGET', key, unpack(names))
 for i, name in ipairs(names) do

@@ -75,13 +75,13 @@ else
 end
 for _, f in ipairs(newest) do
   if keep_newest == 0 then break end
-  if not spared[f.id] then
+  if not spared[f.id] and not f.acted then
     spared[f.id], keep_newest = true, keep_newest - 1
   end
 end
-local step = {}
+local step, some_stay = {}, tonumber(ARGV[3]) > 0
 for _, f in ipairs(oldest) do
-  if not spared[f.id] and #step < STEP then step[#step + 1] = f.id end
+  if not spared[f.id] and not (some_stay and f.acted) and #step < STEP then step[#step + 1] = f.id end
 end
 bury_all(key, row, step, now, retention, attempt, reason)
 for _, id in ipairs(step) do

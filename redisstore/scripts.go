@@ -20,6 +20,10 @@ var (
 	startLua string
 	//go:embed rotate.lua
 	rotateLua string
+	//go:embed bind.lua
+	bindLua string
+	//go:embed data.lua
+	dataLua string
 	//go:embed settle.lua
 	settleLua string
 	//go:embed revoke.lua
@@ -39,6 +43,8 @@ var (
 
 	startScript    = newScript(layoutLua, commonLua, surveyLua, startLua)
 	rotateScript   = newScript(layoutLua, strings.Replace(rotateLua, "--COMMON\n", commonLua, 1))
+	bindScript     = newScript(layoutLua, commonLua, bindLua)
+	dataScript     = newScript(layoutLua, commonLua, dataLua)
 	settleScript   = newScript(layoutLua, commonLua, settleLua)
 	revokeScript   = newScript(layoutLua, commonLua, surveyLua, revokeLua)
 	findScript     = newScript(layoutLua, commonLua, findLua)

@@ -2,7 +2,8 @@
 -- limit of its subject.
 --
 -- KEYS[1]  the subject's hash  KEYS[2]  its row
--- ARGV     1 family id  2 hot  3 cold  4 device  5 authentication context or ''
+-- ARGV     1 family id  2 hot  3 cold  4 device  5 the further fields that it
+--          has, each: name 1 | length 2 | value
 --          6 attempt  7 limit, 0 for none  8 refuse at the limit  9 now
 --          10 retention  11 milliseconds that the family has to live
 --          12 ids of superseded families, joined
@@ -24,12 +25,13 @@ if call('HEXISTS', key, id) == 1 then
   return { 1, table.concat(ended.superseded), table.concat(ended.limit) }
 end
 
-local superseded, is_superseded = {}, {}
+local superseded, is_superseded, ordinary = {}, {}, 0
 for i = 1, #ARGV[12], 16 do
   local old = sub(ARGV[12], i, i + 15)
   local rec = call('HMGET', key, old, old .. 'c')
   if not is_superseded[old] and alive(rec[1], rec[2], now) then
     superseded[#superseded + 1], is_superseded[old] = old, true
+    if not (is_family(rec[1], rec[2]) and has(rec[2], ACTED)) then ordinary = ordinary + 1 end
   end
 end
 
@@ -48,17 +50,20 @@ if many then
   call('HSET', key, 'p', p)
   if full then
     live = some(key, row, now, limit + 2 * STEP, false)
-    count = call('ZCOUNT', row, '(0', '+inf')
+    count = call('ZCOUNT', row, '(0', ORDINARY)
   end
 elseif full or fields >= MANY or fields >= p then
   live = survey(key, row, now, retention)
-  count = #live
+  count = 0
+  for _, f in ipairs(live) do
+    if not f.acted then count = count + 1 end
+  end
   if fields >= p then call('HSET', key, 'p', tostring(math.max(96, 2 * call('HLEN', key)))) end
   many = call('HLEN', key) >= MANY
   if many then
     local lasts = 0
     for _, f in ipairs(live) do
-      call('ZADD', row, f.created, f.id)
+      call('ZADD', row, place(f.created, f.acted), f.id)
       lasts = math.max(lasts, f.ends - now)
     end
     keep(row, lasts)
@@ -67,23 +72,28 @@ elseif full or fields >= MANY or fields >= p then
 end
 
 local gone = {}
-if full then
-  local over = count - #superseded + 1 - limit
+if full and not has(ARGV[3], ACTED) then
+  local over = count - ordinary + 1 - limit
   if over > 0 and ARGV[8] == '1' then return { 0, '', '' } end
   over = math.min(over, STEP - math.min(STEP, #ARGV[12] / 16))
   for _, f in ipairs(live) do
     if #gone >= over then break end
-    if not is_superseded[f.id] then gone[#gone + 1] = f.id end
+    if not f.acted and not is_superseded[f.id] then gone[#gone + 1] = f.id end
   end
 end
 bury_all(key, row, superseded, now, retention, attempt, 'superseded')
 bury_all(key, row, gone, now, retention, attempt, 'limit')
 
 call('HSET', key, id, ARGV[2], id .. 'c', ARGV[3], id .. 'd', ARGV[4])
-if ARGV[5] ~= '' then call('HSET', key, id .. 'a', ARGV[5]) end
+local at = 1
+while at < #ARGV[5] do
+  local length = byte(ARGV[5], at + 1) * 256 + byte(ARGV[5], at + 2)
+  call('HSET', key, id .. sub(ARGV[5], at, at), sub(ARGV[5], at + 3, at + 2 + length))
+  at = at + 3 + length
+end
 keep(key, tonumber(ARGV[11]))
 if many then
-  call('ZADD', row, num6(ARGV[3], 2), id)
+  call('ZADD', row, place(num6(ARGV[3], 2), has(ARGV[3], ACTED)), id)
   keep(row, num6(ARGV[3], 13) - now)
 end
 return { 1, table.concat(superseded), table.concat(gone) }

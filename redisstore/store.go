@@ -158,7 +158,7 @@ const retentionMillis = int64(family.TombstoneRetention / time.Millisecond)
 func (s *Store) Start(ctx context.Context, req family.StartRequest) (family.StartResult, error) {
 	f := &req.Record
 	reply, err := s.runDurably(ctx, startScript, s.keys(f.Subject),
-		f.ID[:], encodeHot(f), encodeCold(f), encodeDevice(f.Device), encodeAuth(f), f.Attempt[:],
+		f.ID[:], encodeHot(f), encodeCold(f), encodeDevice(f.Device), furtherOf(f).encode(), f.Attempt[:],
 		req.MaxSessions, digit(req.RefuseAtLimit), req.Now.UnixMilli(), retentionMillis,
 		f.ExpiresAt().Sub(req.Now).Milliseconds(), join(req.Supersedes))
 	if err != nil {
@@ -186,7 +186,13 @@ var errReply = errors.New("redisstore: unexpected reply")
 // Rotate implements family.Store.
 func (s *Store) Rotate(ctx context.Context, p family.RotateRequest) (family.Verdict, error) {
 	first, second := encodeRequest(p)
-	reply, err := s.run(ctx, rotateScript, s.keys(p.Subject), p.Family[:], first, encodeDevice(p.Device), second)
+	var stepUp string
+	if p.StepUp != nil {
+		made := *p.StepUp
+		made.By = p.Attempt
+		stepUp = encodeStepUp(&made)
+	}
+	reply, err := s.run(ctx, rotateScript, s.keys(p.Subject), p.Family[:], first, encodeDevice(p.Device), second, encodeProof(&p), stepUp)
 	if err != nil {
 		return family.Verdict{}, err
 	}
@@ -210,7 +216,7 @@ const (
 // verdictOf reads what rotate.lua returns, and describes.
 func verdictOf(p family.RotateRequest, reply any) (family.Verdict, error) {
 	text, ok := reply.(string)
-	if !ok || len(text) < 3 || text[0] > byte(family.Overtaken) {
+	if !ok || len(text) < 3 || text[0] > byte(family.Unproven) {
 		return family.Verdict{}, unavailable(errReply)
 	}
 	v := family.Verdict{
@@ -218,21 +224,17 @@ func verdictOf(p family.RotateRequest, reply any) (family.Verdict, error) {
 		Late: text[2]&noteLate != 0, Shared: text[2]&noteShared != 0,
 	}
 	if len(text) > 3 {
-		const header = 6
-		if len(text) < header {
+		var hot, cold, device string
+		var x further
+		rest, ok := cut(text[3:], &hot, &cold, &device)
+		if rest != "" {
+			x.data, ok = cut(rest, &x.auth, &x.key, &x.stepUp, &x.actor)
+		}
+		if !ok {
 			return family.Verdict{}, unavailable(errReply)
 		}
-		var fields [3]string
-		rest := text[header:]
-		for i := range fields {
-			n := int(text[3+i])
-			if len(rest) < n {
-				return family.Verdict{}, unavailable(errReply)
-			}
-			fields[i], rest = rest[:n], rest[n:]
-		}
 		var err error
-		if v.Record, err = decode(p.Subject, p.Family, fields[0], fields[1], fields[2], rest); err != nil {
+		if v.Record, err = decode(p.Subject, p.Family, hot, cold, device, x); err != nil {
 			return family.Verdict{}, unavailable(err)
 		}
 	}
@@ -240,6 +242,86 @@ func verdictOf(p family.RotateRequest, reply any) (family.Verdict, error) {
 		v.Outcome == family.Replayed && v.Record.UsedAt.UnixMilli() == p.Now.UnixMilli() ||
 		v.Record.Revoked != "" && v.Record.Attempt == p.Attempt
 	return v, nil
+}
+
+// cut reads fields that follow on their lengths, a byte each, and returns what
+// is left.
+func cut(text string, fields ...*string) (rest string, ok bool) {
+	if len(text) < len(fields) {
+		return "", false
+	}
+	rest = text[len(fields):]
+	for i, f := range fields {
+		n := int(text[i])
+		if len(rest) < n {
+			return "", false
+		}
+		*f, rest = rest[:n], rest[n:]
+	}
+	return rest, true
+}
+
+// Bind implements family.Store.
+func (s *Store) Bind(ctx context.Context, req family.BindRequest) (family.Verdict, error) {
+	limits := appendLimits(appendUint(nil, uint64(req.Now.UnixMilli()), 6), req.Policy.Idle, req.Policy.Absolute, req.Policy.Browser)
+	reply, err := s.runDurably(ctx, bindScript, s.keys(req.Subject),
+		req.Family[:], encodeKey(req.Key), req.Attempt[:], appendFingerprint(nil, req.Fingerprint), encodeDevice(req.Device), limits)
+	if err != nil {
+		return family.Verdict{}, err
+	}
+	parts, ok := reply.([]any)
+	if !ok || len(parts) < 2 {
+		return family.Verdict{}, unavailable(errReply)
+	}
+	outcome, ok := parts[0].(int64)
+	differs, ok2 := parts[1].(int64)
+	if !ok || !ok2 || outcome < 0 || outcome > int64(family.Renewed) {
+		return family.Verdict{}, unavailable(errReply)
+	}
+	v := family.Verdict{Outcome: family.Outcome(outcome), Differs: family.Components(differs), Changed: outcome == int64(family.Bound)}
+	if len(parts) > 2 {
+		v.Record, err = recordOf(req.Subject, req.Family, parts[2:])
+	}
+	if v.Outcome == family.Gone && !current(&v.Record, req.Now) {
+		v.Record = family.Record{}
+	}
+	return v, err
+}
+
+// SetData implements family.Store.
+func (s *Store) SetData(ctx context.Context, subject family.Subject, id family.ID, data string, now time.Time) (family.Record, error) {
+	reply, err := s.run(ctx, dataScript, s.keys(subject), id[:], data, now.UnixMilli())
+	return foundIn(subject, id, now, reply, err)
+}
+
+// recordOf reads a family's fields, as find.lua returns them.
+func recordOf(subject family.Subject, id family.ID, parts []any) (family.Record, error) {
+	f, err := decode(subject, id, field(parts, 0), field(parts, 1), field(parts, 2),
+		further{field(parts, 3), field(parts, 4), field(parts, 5), field(parts, 6), field(parts, 7)})
+	if err != nil {
+		return family.Record{}, unavailable(err)
+	}
+	return f, nil
+}
+
+// foundIn is recordOf for a reply as a whole: the zero Record where there is no
+// family, or one that has expired.
+func foundIn(subject family.Subject, id family.ID, now time.Time, reply any, err error) (family.Record, error) {
+	if err != nil {
+		return family.Record{}, err
+	}
+	parts, ok := reply.([]any)
+	if !ok {
+		return family.Record{}, unavailable(errReply)
+	}
+	if len(parts) == 0 || parts[0] == nil {
+		return family.Record{}, nil
+	}
+	f, err := recordOf(subject, id, parts)
+	if err != nil || !current(&f, now) {
+		return family.Record{}, err
+	}
+	return f, nil
 }
 
 // field returns part i of a reply, empty where Redis has none.
@@ -351,24 +433,7 @@ func idsOf(reply any) ([]family.ID, error) {
 // Find implements family.Store.
 func (s *Store) Find(ctx context.Context, subject family.Subject, id family.ID, now time.Time) (family.Record, error) {
 	reply, err := s.run(ctx, findScript, s.keys(subject), id[:])
-	if err != nil {
-		return family.Record{}, err
-	}
-	parts, ok := reply.([]any)
-	if !ok || len(parts) != 4 {
-		return family.Record{}, unavailable(errReply)
-	}
-	if parts[0] == nil {
-		return family.Record{}, nil
-	}
-	f, err := decode(subject, id, field(parts, 0), field(parts, 1), field(parts, 2), field(parts, 3))
-	if err != nil {
-		return family.Record{}, unavailable(err)
-	}
-	if !current(&f, now) {
-		return family.Record{}, nil
-	}
-	return f, nil
+	return foundIn(subject, id, now, reply, err)
 }
 
 // current reports whether a record has not expired.
@@ -429,7 +494,8 @@ func (s *Store) listPage(ctx context.Context, subject family.Subject, passed int
 		if len(name) != 16 || hot == "" {
 			continue
 		}
-		f, err := decode(subject, family.ID([]byte(name)), hot, fields[name+"c"], fields[name+"d"], fields[name+"a"])
+		f, err := decode(subject, family.ID([]byte(name)), hot, fields[name+"c"], fields[name+"d"],
+			further{fields[name+"a"], fields[name+"k"], fields[name+"s"], fields[name+"i"], fields[name+"x"]})
 		if err != nil {
 			return nil, false, unavailable(err)
 		}

@@ -1,6 +1,7 @@
 -- The live families of a subject, read from its hash where they are few, from
 -- its row where they are many.
 local MANY = 800 -- fields of the hash: 200 families and more
+local ORDINARY = string.format('(%.0f', UNTOLD)
 
 -- Byte order, whatever the server's locale.
 local function before(a, b)
@@ -28,16 +29,21 @@ local function alive(hot, cold, now)
 end
 
 local function drop(key, row, id)
-  call('HDEL', key, id, id .. 'c', id .. 'd', id .. 'a')
+  call('HDEL', key, id, id .. 'c', id .. 'd', id .. 'a', id .. 'k', id .. 's', id .. 'i', id .. 'x')
   call('ZREM', row, id)
 end
 
 -- What is known of a live family. One that cannot be read counts as the newest.
 local function family_of(id, hot, cold)
   if is_family(hot, cold) then
-    return { id = id, created = num6(cold, 2), ends = num6(cold, 13) }
+    return { id = id, created = num6(cold, 2), ends = num6(cold, 13), acted = has(cold, ACTED) }
   end
-  return { id = id, created = 2 ^ 48, ends = 0 }
+  return { id = id, created = 2 ^ 47, ends = 0, acted = false }
+end
+
+-- The place of a live family in the row.
+local function place(created, acted)
+  return acted and created + UNTOLD or created
 end
 
 -- All live families of a subject that has few, oldest first. Drops what has
@@ -81,14 +87,14 @@ local function live_among(key, row, ids, now)
   return live
 end
 
--- Up to n live families of a subject that has many, from the oldest on or from
--- the newest. It gives up after 2,000 that have expired, and says so.
+-- Up to n live families of a subject that has many, from the oldest on, or from
+-- the newest where nobody acts as the subject. It gives up after 2,000 that have expired, and says so.
 local function some(key, row, now, n, newest)
   local live, looked = {}, 0
   while #live < n and looked < n + 2000 do
     local ids
     if newest then
-      ids = call('ZREVRANGEBYSCORE', row, '+inf', '(0', 'LIMIT', #live, n - #live)
+      ids = call('ZREVRANGEBYSCORE', row, ORDINARY, '(0', 'LIMIT', #live, n - #live)
     else
       ids = call('ZRANGEBYSCORE', row, '(0', '+inf', 'LIMIT', #live, n - #live)
     end

@@ -45,6 +45,13 @@ func (o *observedStore) Rotate(ctx context.Context, req family.RotateRequest) (f
 	return v, err
 }
 
+// Bind implements family.Store.
+func (o *observedStore) Bind(ctx context.Context, req family.BindRequest) (family.Verdict, error) {
+	v, err := o.Store.Bind(ctx, req)
+	o.observe(err, req.Now)
+	return v, err
+}
+
 // Revoke implements family.Store.
 func (o *observedStore) Revoke(ctx context.Context, req family.RevokeRequest) (family.RevokeResult, error) {
 	res, err := o.Store.Revoke(ctx, req)

@@ -155,7 +155,7 @@ func (s *Sessions) checkIssue(ctx context.Context, p *presented, claims SubjectC
 	}
 	now := s.access.Now()
 	// What only the store knows of the login is small.
-	rec := family.Record{AbsoluteExpiry: now.Add(maxAbsolute), AuthTime: now, ACR: strings.Repeat("x", maxAuthContext)}
+	rec := family.Record{AbsoluteExpiry: now.Add(maxAbsolute), AuthTime: now, ACR: strings.Repeat("x", family.MaxAuthContext)}
 	err := s.access.Check(s.accessClaims(&rec, p.token, claims), p.client.MaxAccessToken)
 	if err == nil {
 		return nil

@@ -40,9 +40,6 @@ func (g *Grant) ExpiresIn() int64 {
 	return max(0, int64(g.Claims.ExpiresAt.Sub(g.IssuedAt)/time.Second))
 }
 
-// maxAuthContext keeps ACR and AMR within one compact field of a Redis hash.
-const maxAuthContext = 60
-
 // A Login describes a sign-in: the user has just proved who they are.
 type Login struct {
 	// Subject names the user for good: an id rather than a name that can
@@ -101,8 +98,8 @@ func (p *Login) check() error {
 	if err := checkSubject(p.Subject); err != nil {
 		return err
 	}
-	if text := strings.Join(append([]string{p.ACR}, p.AMR...), " "); len(text) > maxAuthContext || printable(text) != text {
-		return fmt.Errorf("%w: Login.ACR and AMR must be printable and have at most %d bytes together", ErrCannotIssue, maxAuthContext)
+	if text := strings.Join(append([]string{p.ACR}, p.AMR...), " "); len(text) > family.MaxAuthContext || printable(text) != text {
+		return fmt.Errorf("%w: Login.ACR and AMR must be printable and have at most %d bytes together", ErrCannotIssue, family.MaxAuthContext)
 	}
 	return nil
 }

@@ -16,8 +16,8 @@ const (
 	maxFields     = 15
 	maxLines      = 60
 	maxComplexity = 15
-	maxAppNames   = 145
-	maxFamily     = 55
+	maxAppNames   = 160
+	maxFamily     = 62
 )
 
 // app are the packages that an app's developer reads; the root is "".

@@ -22,6 +22,14 @@ type RotateRequest struct {
 	Fingerprint Fingerprint
 	Device      Device
 
+	// Key is the device key of which a valid proof came with the token, and
+	// Proof names that proof.
+	Key   Key
+	Proof Proof
+	// StepUp, if not nil, is kept with the rotation: the user has just proved
+	// again who they are. StepUp.By becomes the Attempt.
+	StepUp *StepUp
+
 	Policy Policy
 	Now    time.Time
 }
@@ -41,6 +49,9 @@ type Policy struct {
 	SingleUse bool
 	// EndShared ends a family that two clients share: see Verdict.Shared.
 	EndShared bool
+	// KeyWithin ends a family that has no device key so long after its login. 0:
+	// never.
+	KeyWithin time.Duration
 	// Settle is the settle time. Without it (0) no generation is fresh, no
 	// replay is late, and no presentation is overtaken.
 	Settle time.Duration
@@ -137,9 +148,19 @@ const (
 	// Overtaken: the presentation was held up until others had passed it;
 	// nothing changed, and whoever made it has long given up.
 	Overtaken
+	// Unproven: the family is bound to a device key, and no proof of it came
+	// with the request, or one that was used before; nothing changed.
+	Unproven
+	// Bound: the family is bound to the key of a BindRequest from now on.
+	Bound
+	// Renewed: a BindRequest with the key that the family is bound to.
+	Renewed
 )
 
-var outcomeNames = [...]string{"gone", "other_client", "repeated", "fresh", "rotated", "replayed", "store_behind", "store_behind_refused", "reused", "overtaken"}
+var outcomeNames = [...]string{
+	"gone", "other_client", "repeated", "fresh", "rotated", "replayed", "store_behind", "store_behind_refused", "reused", "overtaken",
+	"unproven", "bound", "renewed",
+}
 
 // String returns the outcome's name in events and logs.
 func (o Outcome) String() string {
@@ -151,7 +172,11 @@ func (o Outcome) String() string {
 
 // Accepted reports whether the client gets tokens.
 func (o Outcome) Accepted() bool {
-	return o == Repeated || o == Fresh || o == Rotated || o == Replayed || o == StoreBehind
+	switch o {
+	case Repeated, Fresh, Rotated, Replayed, StoreBehind, Bound, Renewed:
+		return true
+	}
+	return false
 }
 
 // A Verdict is what Decide says of a RotateRequest.
@@ -218,6 +243,15 @@ func Decide(f *Record, p RotateRequest) Verdict {
 		}
 		return v
 	}
+	if !p.proves(f) {
+		v.Outcome = Unproven
+		return v
+	}
+	if p.Policy.late(f, p.Now) {
+		v.Outcome = Gone
+		v.revoke(ReasonUnbound, p)
+		return v
+	}
 
 	switch g := f.Generation; {
 	// A blind retry of the attempt that made g, or g-1: neither replay nor
@@ -228,7 +262,7 @@ func Decide(f *Record, p RotateRequest) Verdict {
 
 	// Handed out a moment ago. Clients that renew eagerly would otherwise move
 	// the family on by generations while answers are still on the wire.
-	case p.Generation == g && equal(p.Hash, f.Current) && p.fresh(f):
+	case p.Generation == g && equal(p.Hash, f.Current) && p.fresh(f) && p.StepUp == nil:
 		v.Outcome = Fresh
 
 	case p.Generation == g && equal(p.Hash, f.Current):
@@ -265,7 +299,22 @@ func Decide(f *Record, p RotateRequest) Verdict {
 		v.Outcome = Reused
 		v.revoke(ReasonReuse, p)
 	}
+	if v.Outcome.Accepted() {
+		v.see(p)
+		v.stepUp(p)
+	}
 	return v
+}
+
+// stepUp keeps that the user proved again who they are. A blind retry finds it
+// kept.
+func (v *Verdict) stepUp(p RotateRequest) {
+	if p.StepUp == nil || v.Outcome == Repeated || v.Record.StepUp.By == p.Attempt {
+		return
+	}
+	v.Record.StepUp = *p.StepUp
+	v.Record.StepUp.By = p.Attempt
+	v.Changed = true
 }
 
 // fresh reports whether the current generation was handed out less than the

@@ -287,6 +287,8 @@ func familyDiff(got, want family.Record) string {
 		return "rotated at another time"
 	case got.Remember != want.Remember || got.ACR != want.ACR || len(got.AMR) != len(want.AMR):
 		return "authenticated otherwise"
+	case got.Key != want.Key || got.Data != want.Data || got.Actor != want.Actor || got.StepUp.By != want.StepUp.By:
+		return "bound, stepped up or acted for otherwise"
 	case got.Fingerprint != want.Fingerprint || got.Device != want.Device:
 		return "another client"
 	}

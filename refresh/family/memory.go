@@ -35,6 +35,7 @@ type MemoryStore struct {
 type account struct {
 	entries map[ID]*entry
 	live    []*entry // oldest first; those that have expired go later
+	acted   int      // how many of live have an Actor
 	dead    []*entry // tombstones in the order of death, at most MaxStep
 }
 
@@ -81,7 +82,7 @@ func (m *MemoryStore) Start(ctx context.Context, req StartRequest) (StartResult,
 		return StartResult{Superseded: acc.endedBy(by, ReasonSuperseded), Evicted: acc.endedBy(by, ReasonLimit)}, nil
 	}
 	m.forget(req.Now, forgetEach)
-	if req.MaxSessions > 0 && len(acc.live) >= req.MaxSessions {
+	if req.MaxSessions > 0 && len(acc.live)-acc.acted >= req.MaxSessions {
 		m.forgetOf(acc, req.Now)
 	}
 	var res StartResult
@@ -91,27 +92,47 @@ func (m *MemoryStore) Start(ctx context.Context, req StartRequest) (StartResult,
 			superseded, res.Superseded = append(superseded, e), append(res.Superseded, old)
 		}
 	}
-	evict, refused := Admit(len(acc.live)-len(superseded), req)
+	evict, refused := Admit(acc.counted(superseded), req)
 	if refused {
 		return StartResult{Refused: true}, nil
 	}
 	if !m.makeRoom(req.Now) {
 		return StartResult{}, fmt.Errorf("%w: the memory store holds its limit of %d families", ErrUnavailable, m.max)
 	}
-	for _, e := range acc.live {
-		if len(evicted) == evict {
-			break
-		}
-		if !slices.Contains(superseded, e) {
-			evicted, res.Evicted = append(evicted, e), append(res.Evicted, e.ID)
-		}
+	for _, e := range acc.oldest(evict, superseded) {
+		evicted, res.Evicted = append(evicted, e), append(res.Evicted, e.ID)
 	}
 	m.end(acc, superseded, ReasonSuperseded, by, req.Now)
 	m.end(acc, evicted, ReasonLimit, by, req.Now)
 	f := req.Record
 	f.AMR = slices.Clone(f.AMR)
+	f.Seen = slices.Clone(f.Seen)
 	m.add(f)
 	return res, nil
+}
+
+// counted is the number of live families that count, without the superseded.
+func (a *account) counted(superseded []*entry) int {
+	n := len(a.live) - a.acted
+	for _, e := range superseded {
+		if e.Actor == "" {
+			n--
+		}
+	}
+	return n
+}
+
+// oldest returns the n oldest live families that count, without the superseded.
+func (a *account) oldest(n int, superseded []*entry) (list []*entry) {
+	for _, e := range a.live {
+		if len(list) == n {
+			break
+		}
+		if e.Actor == "" && !slices.Contains(superseded, e) {
+			list = append(list, e)
+		}
+	}
+	return list
 }
 
 // Rotate implements Store.
@@ -134,6 +155,41 @@ func (m *MemoryStore) Rotate(ctx context.Context, p RotateRequest) (Verdict, err
 		e.Record = v.Record
 	}
 	return v, nil
+}
+
+// Bind implements Store.
+func (m *MemoryStore) Bind(ctx context.Context, req BindRequest) (Verdict, error) {
+	if err := ctx.Err(); err != nil {
+		return Verdict{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.account(req.Subject).find(req.Family, req.Now)
+	if e == nil {
+		return req.Decide(nil), nil
+	}
+	v := req.Decide(&e.Record)
+	if v.Changed {
+		e.Record = v.Record
+	}
+	return v, nil
+}
+
+// SetData implements Store.
+func (m *MemoryStore) SetData(ctx context.Context, subject Subject, id ID, data string, now time.Time) (Record, error) {
+	if err := ctx.Err(); err != nil {
+		return Record{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.account(subject).find(id, now)
+	if e == nil {
+		return Record{}, nil
+	}
+	if e.Revoked == "" {
+		e.Data = data
+	}
+	return e.Record, nil
 }
 
 // Settle implements Store.
@@ -207,15 +263,9 @@ func (m *MemoryStore) revokeStep(req RevokeRequest, first bool) (ended []ID, mor
 			}
 		}
 	}
-	last, spared := len(acc.live), 0
-	for ; last > 0 && spared < req.KeepNewest; last-- {
-		if e := acc.live[last-1]; e.Alive(req.Now) && e.ID != req.Except {
-			spared++
-		}
-	}
 	var step []*entry
-	for _, e := range acc.live[:last] {
-		if !e.Alive(req.Now) || e.ID == req.Except {
+	for _, e := range acc.withoutNewest(req) {
+		if !e.Alive(req.Now) || e.ID == req.Except || req.KeepNewest > 0 && e.Actor != "" {
 			continue
 		}
 		if len(step) == MaxStep {
@@ -226,6 +276,18 @@ func (m *MemoryStore) revokeStep(req RevokeRequest, first bool) (ended []ID, mor
 	}
 	m.end(acc, step, req.Reason, req.Attempt, req.Now)
 	return ended, more
+}
+
+// withoutNewest returns the families that are older than those that KeepNewest
+// spares.
+func (a *account) withoutNewest(req RevokeRequest) []*entry {
+	last, spared := len(a.live), 0
+	for ; last > 0 && spared < req.KeepNewest; last-- {
+		if e := a.live[last-1]; e.Alive(req.Now) && e.ID != req.Except && e.Actor == "" {
+			spared++
+		}
+	}
+	return a.live[:last]
 }
 
 // Find implements Store.
@@ -313,6 +375,14 @@ func (m *MemoryStore) add(f Record) {
 	}
 	at, _ := slices.BinarySearchFunc(acc.live, e, older)
 	acc.live = slices.Insert(acc.live, at, e)
+	acc.count(e, 1)
+}
+
+// count notes that a live entry came (1) or went (-1).
+func (a *account) count(e *entry, n int) {
+	if e.Actor != "" {
+		a.acted += n
+	}
 }
 
 // end makes tombstones of live families.
@@ -321,6 +391,7 @@ func (m *MemoryStore) end(acc *account, families []*entry, why Reason, by Attemp
 		return
 	}
 	for _, e := range families {
+		acc.count(e, -1)
 		e.Record = e.Tombstone(why, by, now)
 	}
 	acc.live = slices.DeleteFunc(acc.live, func(e *entry) bool { return e.Revoked != "" })
@@ -347,6 +418,7 @@ func (m *MemoryStore) remove(e *entry) {
 		acc.dead = slices.DeleteFunc(acc.dead, func(other *entry) bool { return other == e })
 	} else if at, ok := slices.BinarySearchFunc(acc.live, e, older); ok {
 		acc.live = slices.Delete(acc.live, at, at+1)
+		acc.count(e, -1)
 	}
 	m.drop(acc, e)
 }
@@ -368,6 +440,7 @@ func (m *MemoryStore) forgetOf(acc *account, now time.Time) {
 		if left < 0 || !expired(&e.Record, now) {
 			return false
 		}
+		acc.count(e, -1)
 		m.drop(acc, e)
 		return true
 	})

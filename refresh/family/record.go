@@ -71,6 +71,7 @@ const (
 	ReasonSuperseded Reason = "superseded"      // the same browser signed in anew
 	ReasonMismatch   Reason = "fingerprint"     // another client came, and policy says revoke
 	ReasonUser       Reason = "session_revoked" // the user ended it in the session list
+	ReasonUnbound    Reason = "unbound"         // it was not bound to a device key in time: see Policy.KeyWithin
 )
 
 // A Record is what a store keeps of one login: one record, from which no
@@ -120,9 +121,21 @@ type Record struct {
 	// section 2.2.1), as the app gave them.
 	ACR string
 	AMR []string
+	// StepUp is when and how the user proved it again in this session.
+	StepUp StepUp
+	// Actor signed in as the subject, for this reason (RFC 8693 section 4.1).
+	// Such a family does not count among those of its subject: see Admit.
+	Actor, ActorReason string
+	// Data is the app's: see Store.SetData.
+	Data string
 
 	Fingerprint Fingerprint
 	Device      Device
+	// Key is the device key that the family is bound to. Seen are the newest
+	// proofs of a KeyDPoP that rotations were asked with, newest first, at most
+	// MaxSeen.
+	Key  Key
+	Seen []SeenProof
 
 	// Revoked is empty while the family lives. A revoked family is kept as
 	// a tombstone for TombstoneRetention: only Subject, ID, Attempt,
@@ -130,6 +143,26 @@ type Record struct {
 	Revoked   Reason
 	RevokedAt time.Time
 }
+
+// A StepUp says when and how a user who was signed in proved it again (RFC
+// 9470). It is known by the Attempt that made it: tokens that were made since
+// carry that name, and older ones of the family do not. Zero: never.
+type StepUp struct {
+	By   Attempt
+	Time time.Time // second precision
+	ACR  string    // with AMR at most MaxAuthContext bytes
+	AMR  []string
+}
+
+const (
+	// MaxAuthContext is the greatest length of ACR and AMR, joined by single
+	// bytes, in a login and in a StepUp.
+	MaxAuthContext = 60
+	// MaxData is the greatest length of Record.Data.
+	MaxData = 256
+	// MaxActor is the greatest length of Record.Actor and ActorReason together.
+	MaxActor = 250
+)
 
 // Device is what the session list shows of the client that used the family
 // last. It plays no part in any decision.

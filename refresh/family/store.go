@@ -6,7 +6,8 @@ import (
 )
 
 // A Store keeps families. It is the protocol's memory and nothing more: what
-// an operation decides is said by Decide, Admit and Record.Settle, and a Store
+// an operation decides is said by Decide, BindRequest.Decide, Admit and
+// Record.Settle, and a Store
 // applies them atomically. Package storetest checks an implementation against
 // this contract.
 //
@@ -32,6 +33,13 @@ type Store interface {
 
 	// Rotate lays a token before its family. See Decide.
 	Rotate(ctx context.Context, p RotateRequest) (Verdict, error)
+
+	// Bind lays a proof of a device key before a family. See BindRequest.Decide.
+	Bind(ctx context.Context, req BindRequest) (Verdict, error)
+
+	// SetData sets Record.Data, at most MaxData bytes, of a live family and
+	// returns its record; else what Find returns. The last call wins.
+	SetData(ctx context.Context, subject Subject, id ID, data string, now time.Time) (Record, error)
 
 	// Settle records that the client keeps the given generation. It is
 	// called in the background. Unknown families and other generations are
@@ -97,8 +105,8 @@ type StartRequest struct {
 	// those that live end with ReasonSuperseded. At most MaxStep.
 	Supersedes []ID
 	// MaxSessions is the number of live families that the subject may have,
-	// the new one included and superseded ones not. 0 is no limit; at most
-	// ListLimit.
+	// the new one included; superseded ones are not, nor those with an Actor. 0
+	// is no limit; at most ListLimit.
 	MaxSessions int
 	// RefuseAtLimit refuses the new family instead of ending the oldest.
 	RefuseAtLimit bool
@@ -117,14 +125,14 @@ type StartResult struct {
 }
 
 // Admit decides a StartRequest over the number of the subject's live families
-// without superseded ones: how many of them have to go, the oldest first (by
+// without superseded ones and those with an Actor: how many of them have to go, the oldest first (by
 // CreatedAt, then by ID), or that the new one is refused. A login ends at most
 // MaxStep families, superseded ones included; where a limit was lowered by more
-// the next logins end the rest.
+// the next logins end the rest. A family with an Actor ends none.
 func Admit(live int, req StartRequest) (evict int, refused bool) {
 	over := live + 1 - req.MaxSessions
 	switch {
-	case req.MaxSessions <= 0 || over <= 0:
+	case req.MaxSessions <= 0 || over <= 0 || req.Record.Actor != "":
 		return 0, false
 	case req.RefuseAtLimit:
 		return 0, true
@@ -153,8 +161,8 @@ type RevokeRequest struct {
 	Generation      uint32
 	// Except, among all, is spared.
 	Except ID
-	// KeepNewest, among all, spares that many live families, newest first. At
-	// most ListLimit.
+	// KeepNewest, among all, spares that many live families, newest first, at
+	// most ListLimit; those with an Actor are not counted, and spared too.
 	KeepNewest int
 
 	Reason  Reason

@@ -50,6 +50,7 @@ type walk struct {
 	tokens   []family.RotateRequest
 	starts   []family.StartRequest
 	revokes  []family.RevokeRequest
+	binds    []family.BindRequest
 	log      []string
 }
 
@@ -73,7 +74,7 @@ func (w *walk) step() error {
 	if len(w.families) == 0 {
 		return w.stepStart()
 	}
-	switch w.choose(12) {
+	switch w.choose(16) {
 	default:
 		return w.stepRotate()
 	case 6, 7:
@@ -89,6 +90,10 @@ func (w *walk) step() error {
 			return err
 		}
 		return w.look(w.family())
+	case 14:
+		return w.stepBind()
+	case 15:
+		return w.stepSetData()
 	}
 }
 
@@ -142,12 +147,21 @@ func (w *walk) stepStart() error {
 	f.Remember = w.choose(2) == 0
 	switch w.choose(4) { // as two clients, or a clock that was ahead, leave it
 	case 2:
-		f.Twice, f.TwiceInRow = w.choose(2) == 1, uint8(w.choose(family.SharedAfter+1))
+		f.Twice, f.TwiceInRow = w.choose(2) == 1, []uint8{0, family.SharedAfter - 1, family.SharedAfter, 2}[w.choose(4)]
 	case 3:
 		f.RotatedAt = w.now.Add(time.Duration(w.choose(120)) * time.Second)
 		f.UsedAt = f.RotatedAt.Add(time.Duration(w.choose(120)) * time.Second)
 	}
 	f.Fingerprint = w.client()
+	if w.choose(6) == 5 {
+		f.Key = w.key()
+	}
+	if w.choose(6) == 5 {
+		f.Actor, f.ActorReason = "support", []string{"", "a call"}[w.choose(2)]
+	}
+	if w.choose(4) == 3 {
+		f.Data = "organisation 7"
+	}
 	req := family.StartRequest{Record: f, MaxSessions: w.choose(4), RefuseAtLimit: w.choose(2) == 1, Now: w.now}
 	var superseded []string
 	for range min(len(w.families), max(0, w.choose(5)-2)) {
@@ -199,7 +213,7 @@ func (w *walk) stepRotate() error {
 		RevokeOnMismatch:  w.choose(4) == 3,
 		RefuseStoreBehind: w.choose(4) == 3,
 		SingleUse:         w.choose(8) == 7,
-		EndShared:         w.choose(4) == 3,
+		EndShared:         w.choose(2) == 1,
 		Settle:            []time.Duration{0, time.Minute, 30 * time.Second, 4 * time.Hour}[w.choose(4)],
 	}
 	if w.choose(4) == 3 { // timeouts of today, some of them shorter
@@ -208,6 +222,15 @@ func (w *walk) stepRotate() error {
 	}
 	if w.choose(16) == 15 {
 		p.Hash[0] ^= 1
+	}
+	if w.choose(10) == 9 {
+		p.Policy.KeyWithin = []time.Duration{time.Minute, lifetime}[w.choose(2)]
+	}
+	if k := w.key(); k.Kind == family.KeyDPoP || w.choose(4) == 3 {
+		p.Key, p.Proof = k, family.Proof{byte(w.choose(5))}
+	}
+	if w.choose(6) == 5 {
+		p.StepUp = &family.StepUp{Time: w.now.Truncate(time.Second), ACR: "again", AMR: []string{"pwd"}}
 	}
 	if slow := w.now.Add(-20 * time.Second); w.choose(8) == 7 && w.steady(slow) {
 		p.Now = slow
@@ -226,6 +249,58 @@ func (w *walk) rotate(p family.RotateRequest) error {
 		}
 		if d := diffVerdict(got, want); d != "" {
 			return differs("rotate: %s", d)
+		}
+	}
+	return nil
+}
+
+// key is one of a few device keys, or none.
+func (w *walk) key() family.Key {
+	kind := family.KeyKind(w.choose(3))
+	if kind == family.KeyNone {
+		return family.Key{}
+	}
+	return deviceKey(kind, []string{"one", "two"}[w.choose(2)])
+}
+
+func (w *walk) stepBind() error {
+	f := w.family()
+	req := bindTo(*f, deviceKey(family.KeyDBSC, []string{"one", "two"}[w.choose(2)]), w.now)
+	req.Fingerprint = w.client()
+	req.Device.UserAgent = []string{"Firefox on Linux", ""}[w.choose(2)]
+	if w.choose(4) == 3 {
+		req.Policy.Idle, req.Policy.Absolute = time.Hour, 3*24*time.Hour
+	}
+	w.binds = append(w.binds, req)
+	return w.bind(req)
+}
+
+func (w *walk) bind(req family.BindRequest) error {
+	for range w.twice() {
+		want := w.model.bind(req)
+		w.note("bind %s to %v %x: %v", w.name(req.Family), req.Key.Kind, req.Key.Thumbprint[:2], want.Outcome)
+		got, err := w.store.Bind(w.ctx, req)
+		if err != nil {
+			return err
+		}
+		if d := diffVerdict(got, want); d != "" {
+			return differs("bind: %s", d)
+		}
+	}
+	return nil
+}
+
+func (w *walk) stepSetData() error {
+	f, data := w.family(), []string{"", "a", strings.Repeat("z", family.MaxData)}[w.choose(3)]
+	for range w.twice() {
+		want := w.model.setData(f.Subject, f.ID, data, w.now)
+		w.note("set data of %s, %d bytes", w.name(f.ID), len(data))
+		got, err := w.store.SetData(w.ctx, f.Subject, f.ID, data, w.now)
+		if err != nil {
+			return err
+		}
+		if d := diffFamily(got, want); d != "" {
+			return differs("set data: %s", d)
 		}
 	}
 	return nil
@@ -290,7 +365,7 @@ func (w *walk) revoke(req family.RevokeRequest) error {
 
 // stepRetry executes an earlier request again, as it was.
 func (w *walk) stepRetry() error {
-	switch w.choose(4) {
+	switch w.choose(5) {
 	default:
 		if n := len(w.tokens); n > 0 {
 			if p := w.tokens[n-1-w.choose(n)]; w.steady(p.Now) {
@@ -308,6 +383,13 @@ func (w *walk) stepRetry() error {
 			if req := w.revokes[n-1-w.choose(n)]; w.steady(req.Now) {
 				w.note("again:")
 				return w.revoke(req)
+			}
+		}
+	case 4:
+		if n := len(w.binds); n > 0 {
+			if req := w.binds[n-1-w.choose(n)]; w.steady(req.Now) {
+				w.note("again:")
+				return w.bind(req)
 			}
 		}
 	}

@@ -58,6 +58,24 @@ func (h *harness) expect(want family.Outcome, p family.RotateRequest) family.Ver
 	return v
 }
 
+func (h *harness) bind(req family.BindRequest) family.Verdict {
+	h.Helper()
+	v, err := h.store.Bind(h.Context(), req)
+	if err != nil {
+		h.Fatalf("Bind: %v", err)
+	}
+	return v
+}
+
+func (h *harness) setData(f family.Record, data string, now time.Time) family.Record {
+	h.Helper()
+	got, err := h.store.SetData(h.Context(), f.Subject, f.ID, data, now)
+	if err != nil {
+		h.Fatalf("SetData: %v", err)
+	}
+	return got
+}
+
 func (h *harness) settle(f family.Record, generation uint32) {
 	h.Helper()
 	if err := h.store.Settle(h.Context(), f.Subject, f.ID, generation); err != nil {
@@ -175,6 +193,27 @@ func present(f family.Record, generation uint32, now time.Time) family.RotateReq
 	}
 }
 
+// deviceKey is one of a few keys.
+func deviceKey(kind family.KeyKind, name string) family.Key {
+	return family.Key{Kind: kind, Thumbprint: sha256.Sum256([]byte(name))}
+}
+
+// bindTo lays a proof of a browser's key before the family.
+func bindTo(f family.Record, key family.Key, now time.Time) family.BindRequest {
+	return family.BindRequest{
+		Subject: f.Subject, Family: f.ID, Key: key, Attempt: attempt(), Now: now,
+		Fingerprint: client("home", "firefox", "laptop"),
+		Device:      family.Device{UserAgent: "Firefox on Linux", IP: "192.0.2.1"},
+	}
+}
+
+// proved is present with a proof of a native app's key.
+func proved(f family.Record, generation uint32, key family.Key, proof byte, now time.Time) family.RotateRequest {
+	p := present(f, generation, now)
+	p.Key, p.Proof = key, family.Proof{proof}
+	return p
+}
+
 // one selects a single family for revocation.
 func one(f family.Record, why family.Reason, now time.Time) family.RevokeRequest {
 	return family.RevokeRequest{Subject: f.Subject, Family: f.ID, Reason: why, Attempt: attempt(), Now: now}
@@ -267,6 +306,11 @@ func diffFamily(got, want family.Record) string {
 		{"Remember", got.Remember == want.Remember, got.Remember, want.Remember},
 		{"ACR", got.ACR == want.ACR, got.ACR, want.ACR},
 		{"AMR", slices.Equal(got.AMR, want.AMR), got.AMR, want.AMR},
+		{"StepUp", equalStepUps(got.StepUp, want.StepUp), got.StepUp, want.StepUp},
+		{"Actor", got.Actor == want.Actor && got.ActorReason == want.ActorReason, got.Actor + ": " + got.ActorReason, want.Actor + ": " + want.ActorReason},
+		{"Data", got.Data == want.Data, got.Data, want.Data},
+		{"Key", got.Key == want.Key, got.Key, want.Key},
+		{"Seen", slices.Equal(got.Seen, want.Seen), got.Seen, want.Seen},
 		{"Fingerprint", got.Fingerprint == want.Fingerprint, got.Fingerprint, want.Fingerprint},
 		{"Device", got.Device == want.Device, got.Device, want.Device},
 	} {
@@ -275,6 +319,10 @@ func diffFamily(got, want family.Record) string {
 		}
 	}
 	return ""
+}
+
+func equalStepUps(a, b family.StepUp) bool {
+	return a.By == b.By && (a.Time.Equal(b.Time) || a.By == family.Attempt{}) && a.ACR == b.ACR && slices.Equal(a.AMR, b.AMR)
 }
 
 // diffVerdict compares answers to a presentation. Changed is between a store

@@ -70,6 +70,7 @@ func (m *model) start(req family.StartRequest) family.StartResult {
 			others = append(others, f)
 		}
 	}
+	others = slices.DeleteFunc(others, acted)
 	evict, refused := family.Admit(len(others), req)
 	if refused {
 		return family.StartResult{Refused: true}
@@ -86,6 +87,8 @@ func (m *model) start(req family.StartRequest) family.StartResult {
 	m.records = append(m.records, &req.Record)
 	return res
 }
+
+func acted(f *family.Record) bool { return f.Actor != "" }
 
 // endedBy returns the families that an attempt ended for a reason.
 func (m *model) endedBy(subject family.Subject, by family.Attempt, why family.Reason) []family.ID {
@@ -107,6 +110,23 @@ func (m *model) rotate(p family.RotateRequest) family.Verdict {
 	return v
 }
 
+func (m *model) bind(req family.BindRequest) family.Verdict {
+	f := m.get(req.Subject, req.Family, req.Now)
+	v := req.Decide(f)
+	if v.Changed {
+		*f = v.Record
+	}
+	return v
+}
+
+func (m *model) setData(subject family.Subject, id family.ID, data string, now time.Time) family.Record {
+	f := m.get(subject, id, now)
+	if f != nil && f.Revoked == "" {
+		f.Data = data
+	}
+	return m.find(subject, id, now)
+}
+
 func (m *model) settle(subject family.Subject, id family.ID, generation uint32) {
 	for _, f := range m.records {
 		if f.Subject == subject && f.ID == id {
@@ -119,7 +139,9 @@ func (m *model) revoke(req family.RevokeRequest) (res family.RevokeResult) {
 	if !req.Family.IsZero() {
 		return m.revokeOne(req)
 	}
-	live := slices.DeleteFunc(m.live(req.Subject, req.Now), func(f *family.Record) bool { return f.ID == req.Except })
+	live := slices.DeleteFunc(m.live(req.Subject, req.Now), func(f *family.Record) bool {
+		return f.ID == req.Except || req.KeepNewest > 0 && acted(f)
+	})
 	for _, f := range live[:max(0, len(live)-req.KeepNewest)] {
 		*f = f.Tombstone(req.Reason, req.Attempt, req.Now)
 	}

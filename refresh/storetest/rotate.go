@@ -67,6 +67,26 @@ func rows(t time.Time) []row {
 	shortLife := func(p *family.Policy) { p.Absolute = 2 * time.Hour }
 	shortBrowser := func(p *family.Policy) { p.Browser = 2 * time.Hour }
 	const h = time.Hour
+	dpop, dbsc := deviceKey(family.KeyDPoP, "phone"), deviceKey(family.KeyDBSC, "laptop")
+	keyed := func(key family.Key) family.Record {
+		r := f(2, false)
+		r.Key = key
+		return r
+	}
+	proof := func(key family.Key, change ...func(*family.RotateRequest)) func(*family.RotateRequest) {
+		return func(p *family.RotateRequest) {
+			p.Key, p.Proof = key, family.Proof{7}
+			for _, c := range change {
+				c(p)
+			}
+		}
+	}
+	used := keyed(dpop)
+	used.Seen = []family.SeenProof{{Proof: family.Proof{7}, By: [4]byte{9}}}
+	within := func(d time.Duration) func(*family.Policy) {
+		return func(p *family.Policy) { p.KeyWithin = d }
+	}
+	stepUp := func(p *family.RotateRequest) { p.StepUp = &family.StepUp{Time: t.Truncate(time.Second), ACR: "again"} }
 	unbound := f(0, false)
 	unbound.Fingerprint = family.Fingerprint{}
 	return []row{
@@ -92,6 +112,29 @@ func rows(t time.Time) []row {
 		{"nothing is bound: rotated for anybody", unbound, 0, stranger, family.Rotated},
 		{"another client cannot end the family by replaying", f(2, true), 1, stranger, family.OtherClient},
 		{"another client cannot move the store forward", f(2, true), 7, stranger, family.OtherClient},
+
+		{"bound to a key, with a proof of it: rotated", keyed(dpop), 2, proof(dpop), family.Rotated},
+		{"bound to a key, the predecessor with a proof: replay", keyed(dpop), 1, proof(dpop), family.Replayed},
+		{"bound to a key, without a proof: unproven", keyed(dpop), 2, nil, family.Unproven},
+		{"bound to a key, with a proof of another: unproven", keyed(dpop), 2, proof(deviceKey(family.KeyDPoP, "other")), family.Unproven},
+		{"bound to a key, with a proof that was used: unproven", used, 2, proof(dpop), family.Unproven},
+		{"bound to a key, a proof that was used does not end the family by a replay", used, 0, proof(dpop), family.Unproven},
+		{"bound to a key, an old token without a proof: unproven", keyed(dpop), 0, nil, family.Unproven},
+		{"bound to a key, ahead of the store without a proof: unproven", keyed(dpop), 7, nil, family.Unproven},
+		{"bound to a key, an old token with a proof: reuse", keyed(dpop), 0, proof(dpop), family.Reused},
+		{"bound to a key, another client with a proof: other client", keyed(dpop), 2, proof(dpop, stranger), family.OtherClient},
+		{"bound to a browser's key: no token rotates", keyed(dbsc), 2, nil, family.Unproven},
+		{"bound to a browser's key: no token of a past generation harms", keyed(dbsc), 0, nil, family.Unproven},
+		{"not bound, with a proof: rotated", f(2, false), 2, proof(dpop), family.Rotated},
+		{"not bound, a moment before it has to be: rotated", f(2, false), 2, ruled(time.Minute-time.Millisecond, within(time.Minute)), family.Rotated},
+		{"not bound when it has to be: gone", f(2, false), 2, ruled(time.Minute, within(time.Minute)), family.Gone},
+		{"not bound when it has to be, another client: other client", f(2, false), 2, func(p *family.RotateRequest) { ruled(time.Minute, within(time.Minute))(p); stranger(p) }, family.OtherClient},
+		{"bound when it has to be: rotated", keyed(dpop), 2, proof(dpop, ruled(time.Minute, within(time.Minute))), family.Rotated},
+
+		{"p = g, fresh, a step-up: rotated", made(0, 0), 2, func(p *family.RotateRequest) { ruled(0)(p); stepUp(p) }, family.Rotated},
+		{"p = g-1, a step-up: replay", f(2, false), 1, stepUp, family.Replayed},
+		{"p = g+1, a step-up: store behind", f(2, false), 3, stepUp, family.StoreBehind},
+		{"p = g-1, settled, a step-up: reuse", f(2, true), 1, stepUp, family.Reused},
 
 		{"p = g, younger than the fresh time: fresh", made(0, 0), 2, ruled(45*time.Second - time.Millisecond), family.Fresh},
 		{"p = g, as old as the fresh time: rotated", made(0, 0), 2, ruled(45 * time.Second), family.Rotated},

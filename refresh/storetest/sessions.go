@@ -466,8 +466,8 @@ var recordRules = []rule{
 			amr []string
 		}{
 			{strings.Repeat("a", 60), nil},
-			{"", []string{strings.Repeat("b", 60)}},
-			{"", strings.Split(strings.Repeat("c", 20), "")},
+			{"", []string{strings.Repeat("b", 59)}},
+			{"", strings.Split(strings.Repeat("c", 30), "")},
 			{"urn:mace:incommon:iap:silver", []string{"pwd", "otp", "mfa", "hwk"}},
 		} {
 			f := login(t)

@@ -47,6 +47,7 @@ func Run(t *testing.T, open func(t testing.TB) family.Store) {
 		{"start", startRules},
 		{"revoke", revokeRules},
 		{"records", recordRules},
+		{"keys, step-ups and data", keyRules},
 		{"random", randomRules},
 		{"feed", feedRules},
 	} {

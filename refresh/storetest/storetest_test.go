@@ -230,6 +230,36 @@ var mutants = map[string]struct {
 		},
 		breaks: "revoked: gone, and the reason is told",
 	},
+	"binds no family to a key": {
+		store: func(s family.Store) family.Store {
+			return broken{Store: s, start: func(r *family.StartRequest) { r.Record.Key = family.Key{} }}
+		},
+		breaks: "bound to a key, without a proof: unproven",
+	},
+	"remembers no proofs": {
+		store: func(s family.Store) family.Store {
+			return broken{Store: s, rotate: func(p *family.RotateRequest) { p.Proof = family.Proof{} }}
+		},
+		breaks: "a proof counts once, its blind retry as often as it comes",
+	},
+	"lets families go without a key": {
+		store: func(s family.Store) family.Store {
+			return broken{Store: s, rotate: func(p *family.RotateRequest) { p.Policy.KeyWithin = 0 }}
+		},
+		breaks: "a family that has to have a key ends without one, and says why",
+	},
+	"forgets step-ups": {
+		store: func(s family.Store) family.Store {
+			return broken{Store: s, rotate: func(p *family.RotateRequest) { p.StepUp = nil }}
+		},
+		breaks: "a step-up is kept with the rotation, and by later ones",
+	},
+	"counts who acts as the subject": {
+		store: func(s family.Store) family.Store {
+			return broken{Store: s, start: func(r *family.StartRequest) { r.Record.Actor = "" }}
+		},
+		breaks: "families with an actor are not counted, and end none",
+	},
 	"never settles":      {store: func(s family.Store) family.Store { return unsettling{s} }, breaks: "a settled generation's predecessor is reuse, always"},
 	"settles whatever":   {store: func(s family.Store) family.Store { return eager{s} }, breaks: "settling another generation than the current one changes nothing"},
 	"lists oldest first": {store: func(s family.Store) family.Store { return reversed{s} }, breaks: "the list is newest login first and holds no dead ones"},
