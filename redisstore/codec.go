@@ -59,7 +59,7 @@ type further struct{ auth, key, stepUp, actor, data string }
 
 func furtherOf(f *family.Record) further {
 	x := further{auth: encodeAuth(f.ACR, f.AMR), stepUp: encodeStepUp(&f.StepUp), data: f.Data}
-	if f.Key.Kind != family.KeyNone {
+	if !f.Key.IsZero() {
 		x.key = string(append(encodeKey(f.Key), encodeSeen(f.Seen)...))
 	}
 	if f.Actor != "" {
@@ -170,7 +170,7 @@ func appendLimits(b []byte, limits ...time.Duration) []byte {
 
 // encodeProof returns the fifth argument of rotate.lua.
 func encodeProof(p *family.RotateRequest) []byte {
-	if p.Key.Kind == family.KeyNone {
+	if p.Key.IsZero() {
 		return nil
 	}
 	return append(encodeKey(p.Key), p.Proof[:]...)

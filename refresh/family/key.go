@@ -27,6 +27,9 @@ const (
 	KeyDPoP
 )
 
+// IsZero reports whether there is no key.
+func (k Key) IsZero() bool { return k.Kind == 0 }
+
 func (k Key) equal(other Key) bool {
 	return k.Kind == other.Kind && subtle.ConstantTimeCompare(k.Thumbprint[:], other.Thumbprint[:]) == 1
 }
@@ -48,7 +51,7 @@ const MaxSeen = 3
 // proves reports whether the request comes with a good proof of the family's
 // key, if it has one.
 func (p *RotateRequest) proves(f *Record) bool {
-	if f.Key.Kind == KeyNone {
+	if f.Key.IsZero() {
 		return true
 	}
 	return f.Key.equal(p.Key) && !slices.ContainsFunc(f.Seen, func(s SeenProof) bool {
@@ -68,7 +71,7 @@ func (v *Verdict) see(p RotateRequest) {
 
 // late reports whether a family that has to have a key has had the time for it.
 func (p *Policy) late(f *Record, now time.Time) bool {
-	return p.KeyWithin > 0 && f.Key.Kind == KeyNone && !now.Before(f.CreatedAt.Add(p.KeyWithin))
+	return p.KeyWithin > 0 && f.Key.IsZero() && !now.Before(f.CreatedAt.Add(p.KeyWithin))
 }
 
 // A BindRequest lays a proof of a KeyDBSC before a family: the first one binds
@@ -103,7 +106,7 @@ func (r BindRequest) Decide(f *Record) Verdict {
 	}
 	v.Differs = f.Fingerprint.Differs(r.Fingerprint)
 	switch {
-	case f.Key.Kind == KeyNone:
+	case f.Key.IsZero():
 		v.Outcome, v.Changed = Bound, true
 		v.Record.Key = r.Key
 		v.Record.Attempt, v.Record.Prior = r.Attempt, Attempt{}

@@ -213,7 +213,7 @@ var keyRules = []rule{
 		v := h.expect(family.Rotated, proved(f, 0, f.Key, 9, t))
 		h.holds(v.Record, t)
 		h.revoke(one(f, family.ReasonLogout, t))
-		if got := h.find(f, t); got.Data != "" || got.Actor != "" || got.Key.Kind != family.KeyNone {
+		if got := h.find(f, t); got.Data != "" || got.Actor != "" || !got.Key.IsZero() {
 			h.Errorf("a tombstone keeps %+v", got)
 		}
 	}},
