@@ -40,6 +40,15 @@ type Claims struct {
 	Scopes []string // "scope", separated by spaces in the token
 	Roles  []string // "roles" (RFC 9068 section 2.2.3.1)
 
+	// KeyThumbprint ("cnf", member "jkt") is the key whose proofs have to come
+	// with the token (RFC 9449 section 6.1), as its RFC 7638 SHA-256 thumbprint
+	// in base64url; "" for a bearer token.
+	KeyThumbprint string
+	// DeviceBound says that the session is bound to a key of the device. A
+	// token with a KeyThumbprint always says so; one without ("cnf", member
+	// "dbsc") is a bearer token of a session whose refreshes are signed.
+	DeviceBound bool
+
 	// Custom is for Issue alone: a struct or map, whose JSON members become
 	// members of the token. Decode reads them back.
 	Custom any
@@ -76,7 +85,7 @@ func (c *Claims) FirstUse() bool { return c.marked != nil && c.marked.CompareAnd
 // for EXP, the next takes for exp.
 var registered = [...]string{
 	"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "sid", "gen", "auth_time", "session_exp",
-	"acr", "amr", "scope", "roles", "iat_ms",
+	"acr", "amr", "scope", "roles", "cnf", "iat_ms",
 }
 
 // isReserved reports whether a member is one of the registered, or spelt like

@@ -20,6 +20,8 @@ func FuzzVerify(f *testing.F) {
 	kid := strings.NewReplacer(a.kid, "KID") // the key is another one in each run
 	f.Add(kid.Replace(a.header()), payload(nil), "")
 	f.Add(kid.Replace(a.header()), payload(map[string]string{"aud": `["x","app"]`, "scope": `"a b"`, "roles": `["\u00e9"]`, "nbf": "1", "exp_ms": "5"}, `"x":{"y":[1.5]}`), "")
+	f.Add(kid.Replace(a.header()), payload(map[string]string{"cnf": `{"jkt":"` + thumbprint + `"}`}), "")
+	f.Add(kid.Replace(a.header()), payload(map[string]string{"cnf": `{"dbsc":true}`}), "")
 	f.Add(`{"typ":"application/AT+jwt","alg":"HS256","kid":"KID","x":[]}`, payload(nil, `"EXP":1`), "\n")
 	f.Add(`{"alg":"none","kid":"KID","typ":"at+jwt"}`, payload(nil, `"exp":1`), "=")
 	f.Add(`{"alg":"HS256","kid":"KID","typ":"at+jwt","crit":["x"]}`, "{}", ".")
@@ -59,12 +61,19 @@ func consistent(t *testing.T, token string, c *access.Claims) {
 		Exp, Iat           float64
 		Gen                uint64
 		Exp_ms             float64
+		Cnf                *struct {
+			Jkt  string
+			Dbsc bool
+		}
 	}
 	if err := json.Unmarshal(text, &plain); err != nil {
 		t.Fatalf("encoding/json: %v: %q", err, text)
 	}
 	if plain.Iss != c.Issuer || plain.Sub != c.Subject || plain.Sid != c.SessionID || plain.Jti != c.ID || plain.Gen != c.Generation {
 		t.Errorf("%+v, encoding/json %+v", c, plain)
+	}
+	if c.DeviceBound != (plain.Cnf != nil) || plain.Cnf != nil && (plain.Cnf.Jkt != c.KeyThumbprint || plain.Cnf.Dbsc != (c.KeyThumbprint == "")) {
+		t.Errorf("%+v, encoding/json %+v", c, plain.Cnf)
 	}
 	if c.Issuer != issuer || c.Subject == "" || c.SessionID == "" || !at.Before(c.ExpiresAt) || c.IssuedAt.After(at.Add(30*time.Second)) || c.AuthTime.IsZero() {
 		t.Errorf("%+v was accepted", c)
@@ -78,13 +87,14 @@ func consistent(t *testing.T, token string, c *access.Claims) {
 // and nothing else, to this reader and to encoding/json.
 func FuzzIssue(f *testing.F) {
 	_, tokens := newAuthor(f, access.HS256, access.Config{})
-	f.Add("alice", "sid", "gold", "pwd", "admin", "read", "app", uint64(1))
-	f.Add(`a"b\c`, "\u00e9\u2028", "<&>", "\x7f", "\U0001f600", "a:b", "\ufffd", uint64(1<<53-1))
-	f.Add("a\x00b", "\xff", `","sub":"root`, `\u0061`, "]", "x", "", uint64(1<<60))
-	f.Fuzz(func(t *testing.T, subject, session, acr, amr, role, scope, client string, generation uint64) {
+	f.Add("alice", "sid", "gold", "pwd", "admin", "read", "app", uint64(1), "", false)
+	f.Add(`a"b\c`, "\u00e9\u2028", "<&>", "\x7f", "\U0001f600", "a:b", "\ufffd", uint64(1<<53-1), thumbprint, false)
+	f.Add("a\x00b", "\xff", `","sub":"root`, `\u0061`, "]", "x", "", uint64(1<<60), thumbprint+"\n", true)
+	f.Fuzz(func(t *testing.T, subject, session, acr, amr, role, scope, client string, generation uint64, key string, bound bool) {
 		want := access.Claims{
 			Subject: subject, SessionID: session, Generation: generation, AuthTime: at, ClientID: client,
 			ACR: acr, AMR: []string{amr, "x"}, Roles: []string{role}, Scopes: []string{scope},
+			KeyThumbprint: key, DeviceBound: bound,
 		}
 		token, issued, err := tokens.Issue(want)
 		if err != nil {
@@ -97,6 +107,7 @@ func FuzzIssue(f *testing.F) {
 		consistent(t, token, c)
 		for _, got := range []*access.Claims{issued, c} {
 			if got.Subject != subject || got.SessionID != session || got.Generation != generation || got.ACR != acr ||
+				got.KeyThumbprint != key || got.DeviceBound != (bound || key != "") ||
 				client != "" && got.ClientID != client || got.Issuer != issuer ||
 				!slices.Equal(got.AMR, want.AMR) || !slices.Equal(got.Roles, want.Roles) || !slices.Equal(got.Scopes, want.Scopes) {
 				t.Errorf("%+v, want %+v", got, want)

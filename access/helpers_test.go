@@ -26,6 +26,9 @@ const (
 	audience = "app"
 )
 
+// thumbprint is that of the example in RFC 7638 section 3.1.
+const thumbprint = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+
 // at is when the tests with a fixed clock take place.
 var at = time.Unix(1_750_000_000, 0)
 

@@ -101,6 +101,8 @@ func checkIssue(c Claims) error {
 		return errors.New("access: Claims hold text that is not UTF-8")
 	case c.Generation > maxInteger:
 		return errors.New("access: Claims.Generation exceeds 2^53-1")
+	case c.KeyThumbprint != "" && !isThumbprint(c.KeyThumbprint):
+		return errors.New("access: Claims.KeyThumbprint is no SHA-256 hash in base64url without padding (RFC 7638)")
 	case slices.ContainsFunc(c.Scopes, func(s string) bool { return !isScope(s) }):
 		return errors.New("access: Claims.Scopes holds an empty scope, or one with a space, quote, backslash or what is not ASCII (RFC 6749 section 3.3)")
 	}
@@ -121,6 +123,7 @@ func (t *Tokens) complete(c *Claims) {
 	rand.Read(id[:]) // never fails
 	c.Issuer, c.Audience, c.ID = t.issuer, []string{t.audience}, base64.RawURLEncoding.EncodeToString(id[:])
 	c.ClientID = cmp.Or(c.ClientID, t.audience)
+	c.DeviceBound = c.DeviceBound || c.KeyThumbprint != ""
 	c.IssuedAt, c.ExpiresAt = time.UnixMilli(now.UnixMilli()), time.Unix(c.ExpiresAt.Unix(), 0)
 	for _, at := range []*time.Time{&c.NotBefore, &c.AuthTime, &c.SessionExpiresAt} {
 		if !at.IsZero() {
@@ -165,6 +168,13 @@ func (c *Claims) encode() (body []byte, plain bool) {
 	}
 	if len(c.Roles) > 0 {
 		o.strings(`,"roles":`, c.Roles)
+	}
+	switch {
+	case c.KeyThumbprint != "":
+		o.string(`,"cnf":{"jkt":`, c.KeyThumbprint)
+		o.text = append(o.text, '}')
+	case c.DeviceBound:
+		o.text = append(o.text, `,"cnf":{"dbsc":true}`...)
 	}
 	if ms := c.IssuedAt.Nanosecond() / 1e6; ms > 0 {
 		o.number(`,"iat_ms":`, int64(ms))

@@ -72,6 +72,7 @@ func TestIssueAndVerifyAgree(t *testing.T) {
 		Subject: `<a&"\  é😀>`, ClientID: "phone", SessionID: "s/1", Generation: 1<<53 - 1,
 		NotBefore: at.Add(-time.Minute), AuthTime: at.Add(-time.Hour), SessionExpiresAt: at.Add(time.Hour),
 		ACR: "urn:mfa", AMR: []string{"pwd", "otp"}, Scopes: []string{"read", "write:all"}, Roles: []string{"admin", "a,b"},
+		KeyThumbprint: thumbprint,
 	}
 	text, issued := issue(t, tokens, asked)
 	verified, err := tokens.Verify(text)
@@ -80,10 +81,41 @@ func TestIssueAndVerifyAgree(t *testing.T) {
 	}
 	want := asked
 	want.Issuer, want.Audience, want.ID = issuer, []string{audience}, issued.ID
-	want.IssuedAt = at.Add(123 * time.Millisecond)
+	want.IssuedAt, want.DeviceBound = at.Add(123*time.Millisecond), true
 	want.ExpiresAt = at.Add(5*time.Minute + time.Second) // the next whole second
 	compare(t, issued, want)
 	compare(t, verified, want)
+}
+
+// RFC 9449 section 6.1, and what stands for a session whose refreshes are signed.
+func TestTokensSayThatTheyAreBound(t *testing.T) {
+	_, tokens := newAuthor(t, access.EdDSA, access.Config{})
+	for name, tt := range map[string]struct {
+		key   string
+		bound bool
+		want  any
+	}{
+		"unbound":          {"", false, nil},
+		"with a key":       {thumbprint, false, map[string]any{"jkt": thumbprint}},
+		"with a key, said": {thumbprint, true, map[string]any{"jkt": thumbprint}},
+		"signed refreshes": {"", true, map[string]any{"dbsc": true}},
+	} {
+		c := login
+		c.KeyThumbprint, c.DeviceBound = tt.key, tt.bound
+		text, issued := issue(t, tokens, c)
+		verified, err := tokens.Verify(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cnf := decode(t, strings.Split(text, ".")[1])["cnf"]; fmt.Sprint(cnf) != fmt.Sprint(tt.want) {
+			t.Errorf("%s: cnf %v", name, cnf)
+		}
+		for _, got := range []*access.Claims{issued, verified} {
+			if got.KeyThumbprint != tt.key || got.DeviceBound != (tt.want != nil) {
+				t.Errorf("%s: %q, %v", name, got.KeyThumbprint, got.DeviceBound)
+			}
+		}
+	}
 }
 
 func TestIssueBoundsTheExpiry(t *testing.T) {
@@ -119,6 +151,10 @@ func TestIssueRefuses(t *testing.T) {
 		"subject that is not UTF-8":    func(c *access.Claims) { c.Subject = "al\xffice" },
 		"session that is not UTF-8":    func(c *access.Claims) { c.SessionID = "\xff" },
 		"role that is not UTF-8":       func(c *access.Claims) { c.Roles = []string{"\xff"} },
+		"key that is no hash":          func(c *access.Claims) { c.KeyThumbprint = "x" },
+		"key with a line break":        func(c *access.Claims) { c.KeyThumbprint = thumbprint[:42] + "\n" },
+		"key padded":                   func(c *access.Claims) { c.KeyThumbprint = thumbprint + "=" },
+		"custom takes the key's name":  func(c *access.Claims) { c.Custom = map[string]any{"cnf": map[string]any{}} },
 		"empty scope":                  func(c *access.Claims) { c.Scopes = []string{"a", ""} },
 		"scope with a space":           func(c *access.Claims) { c.Scopes = []string{"read write"} },
 		"scope with a tab":             func(c *access.Claims) { c.Scopes = []string{"read\twrite"} },
