@@ -71,3 +71,13 @@ func (t *Tokens) Cached() (entries, bytes int64, there int) {
 	}
 	return t.cache.entries.Load(), t.cache.bytes.Load(), there
 }
+
+// DeviceThumbprint is the thumbprint of a DBSCProof with the key.
+func DeviceThumbprint(alg Algorithm, der []byte) ([32]byte, error) {
+	public, err := parseDeviceKey(alg, der)
+	if err != nil {
+		return [32]byte{}, err
+	}
+	p, err := newDBSCProof(alg, "c", public)
+	return p.Thumbprint, err
+}
