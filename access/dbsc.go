@@ -53,11 +53,12 @@ func VerifyDBSC(proof string, key []byte) (DBSCProof, error) {
 		return DBSCProof{}, err
 	}
 	sig, ok := decodeCanonical(signature)
-	if !ok || (jwk == "") != (key != nil) {
+	registers := key == nil
+	if brings := jwk != ""; !ok || brings != registers {
 		return DBSCProof{}, ErrMalformed
 	}
 	var public any
-	if key == nil {
+	if registers {
 		public, err = parsePublicJWK(alg, jwk)
 	} else {
 		public, err = parseDeviceKey(alg, key)
