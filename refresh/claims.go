@@ -2,6 +2,7 @@ package refresh
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"time"
@@ -35,11 +36,19 @@ func (s *Sessions) ask(ctx context.Context, subject string, c Client) (claims Su
 
 // accessClaims are those of the access token that goes with tok.
 func (s *Sessions) accessClaims(rec *family.Record, tok *token, a SubjectClaims) access.Claims {
-	return access.Claims{
+	c := access.Claims{
 		Subject: tok.subject, SessionID: tok.family.String(), Generation: uint64(tok.generation),
 		AuthTime: rec.AuthTime, ExpiresAt: rec.AbsoluteExpiry, SessionExpiresAt: rec.AbsoluteExpiry,
 		ACR: rec.ACR, AMR: rec.AMR, Roles: a.Roles, Scopes: a.Scopes, Custom: a.Custom,
+		DeviceBound: !rec.Key.IsZero(),
 	}
+	if rec.Key.Kind == family.KeyDPoP {
+		c.KeyThumbprint = base64.RawURLEncoding.EncodeToString(rec.Key.Thumbprint[:])
+	}
+	if within := s.policy.KeyWithin; within > 0 && rec.Key.IsZero() && rec.CreatedAt.Add(within).Before(c.ExpiresAt) {
+		c.ExpiresAt = rec.CreatedAt.Add(within)
+	}
+	return c
 }
 
 // grant signs the access token that goes with tok.

@@ -17,6 +17,7 @@ type sameRequest struct {
 	fingerprint    family.Fingerprint
 	ip             netip.Addr
 	maxAccessToken int
+	key            family.Key
 }
 
 // A coalescer lets equal calls that meet share one answer. Unlike in package

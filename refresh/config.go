@@ -51,6 +51,9 @@ type Config struct {
 
 	// Binding ties refresh tokens to their client.
 	Binding Binding
+	// DeviceKeys says what is done about keys that cannot leave a client's
+	// device. The zero value offers them.
+	DeviceKeys DeviceKeys
 
 	// Claims is asked at login and at every refresh for what the subject may
 	// do at that time. nil: access tokens carry no roles, scopes or custom
@@ -93,6 +96,29 @@ type Rotation struct {
 	EndShared bool
 }
 
+// DeviceKeys says whether sessions are bound to keys that cannot leave their
+// client's device: a browser's (Device Bound Session Credentials), or a native
+// app's (DPoP, RFC 9449). A session that is bound is renewed with a proof of its
+// key and in no other way, whatever this says later.
+type DeviceKeys uint8
+
+const (
+	// DeviceKeysOffer binds the sessions of clients that can; others go on as
+	// they are.
+	DeviceKeysOffer DeviceKeys = iota
+	// DeviceKeysOff binds no new session.
+	DeviceKeysOff
+	// DeviceKeysRequire ends a session that was not bound within a minute of its
+	// login, with family.ReasonUnbound: its access tokens last no longer, and a
+	// refresh is refused. That reaches sessions from before it was set at their
+	// next refresh.
+	DeviceKeysRequire
+)
+
+// requireWithin is how long DeviceKeysRequire waits for a client to bind its
+// session: a few lost answers, and a device whose key store is slow.
+const requireWithin = time.Minute
+
 // A ClaimsFunc supplies a subject's claims. An error that is ErrDenied
 // refuses the subject for good and revokes the session; any other error, a
 // panic or exceeding Config.Timeout is a passing failure: the client is told
@@ -115,26 +141,32 @@ type SubjectClaims struct {
 // Sessions starts, refreshes, lists and revokes sessions. It is safe for
 // concurrent use. Close it when the program ends.
 type Sessions struct {
-	access  *access.Tokens
-	store   *observedStore
-	codec   *codec
-	policy  family.Policy
-	limit   family.StartRequest // MaxSessions and RefuseAtLimit
-	binding Binding
-	claims  ClaimsFunc
-	events  EventHandler
-	timeout time.Duration
+	access     *access.Tokens
+	store      *observedStore
+	codec      *codec
+	policy     family.Policy
+	limit      family.StartRequest // MaxSessions and RefuseAtLimit
+	binding    Binding
+	deviceKeys DeviceKeys
+	claims     ClaimsFunc
+	events     EventHandler
+	timeout    time.Duration
 
-	coalesced coalescer
-	lost      lostAnswers
-	revoked   *revocations
-	settler   *settler
-	feed      feedState
+	memory
 
 	background struct {
 		stop context.CancelFunc
 		done sync.WaitGroup
 	}
+}
+
+// memory is what an instance knows by itself.
+type memory struct {
+	coalesced coalescer
+	lost      lostAnswers
+	revoked   *revocations
+	settler   *settler
+	feed      feedState
 }
 
 const (
@@ -164,6 +196,8 @@ func New(cfg Config) (*Sessions, error) {
 		return nil, fmt.Errorf("refresh: Config.MaxSessions exceeds %d: use a lower limit", family.ListLimit)
 	case cfg.RefuseAtLimit && cfg.MaxSessions == 0:
 		return nil, errors.New("refresh: Config.RefuseAtLimit needs a limit: set MaxSessions")
+	case cfg.DeviceKeys > DeviceKeysRequire:
+		return nil, errors.New("refresh: Config.DeviceKeys is unknown: use DeviceKeysOffer, DeviceKeysOff or DeviceKeysRequire")
 	case cfg.MaxSessions == 0:
 		cfg.MaxSessions = defaultSessions
 	}
@@ -177,7 +211,7 @@ func New(cfg Config) (*Sessions, error) {
 	s := &Sessions{
 		access: cfg.Access, codec: newCodec(cfg.Access), policy: cfg.policy(binding),
 		limit:   family.StartRequest{MaxSessions: cfg.MaxSessions, RefuseAtLimit: cfg.RefuseAtLimit},
-		binding: binding, claims: cfg.Claims, events: cfg.Events, timeout: cfg.Timeout,
+		binding: binding, deviceKeys: cfg.DeviceKeys, claims: cfg.Claims, events: cfg.Events, timeout: cfg.Timeout,
 	}
 	if len(s.codec.mac.keys()) == 0 {
 		return nil, errors.New("refresh: the key ring of Config.Access holds no root secret: put 32 random bytes into access.Keys.Secrets")
@@ -233,7 +267,7 @@ func (c *Config) setTimes() error {
 
 // policy is what the protocol needs to know of the configuration.
 func (c *Config) policy(b Binding) family.Policy {
-	return family.Policy{
+	policy := family.Policy{
 		Enforced: b.Enforced, RevokeOnMismatch: b.Revoke,
 		RefuseStoreBehind: c.Rotation.RefuseStoreBehind, SingleUse: c.Rotation.StrictSingleUse,
 		EndShared: c.Rotation.EndShared, Settle: c.Rotation.SettleTime,
@@ -242,6 +276,10 @@ func (c *Config) policy(b Binding) family.Policy {
 		// tokens end on a whole second.
 		Idle: c.IdleTimeout + c.Access.Lifetime() + time.Second, Absolute: c.AbsoluteLifetime, Browser: c.BrowserSessionLifetime,
 	}
+	if c.DeviceKeys == DeviceKeysRequire {
+		policy.KeyWithin = requireWithin
+	}
+	return policy
 }
 
 // start runs what works in the background until Close.

@@ -10,7 +10,8 @@ import (
 // (invalid_grant); the app tells them apart with errors.Is.
 var (
 	// ErrRefused is wrapped by every final refusal of a refresh token:
-	// presenting the same token again will not help. The client has to sign in.
+	// presenting the same token again, in the same way, will not help. But for
+	// ErrUnproven the client has to sign in.
 	ErrRefused = errors.New("refresh: token refused")
 
 	// ErrInvalidToken: not a token of ours, altered, or of a root secret
@@ -25,6 +26,10 @@ var (
 	ErrReused = refusal("refresh: token reuse detected")
 	// ErrFingerprint: another client than the one that signed in.
 	ErrFingerprint = refusal("refresh: client does not match the session")
+	// ErrUnproven: the session is bound to a device key, and no proof of it came
+	// with the token, or one that was used before. The session goes on: the token
+	// is good with a proof.
+	ErrUnproven = refusal("refresh: no proof of the session's device key")
 	// ErrBrowserClosed: the login was to end with its browser, and the client
 	// no longer has the browser key. The store was not asked.
 	ErrBrowserClosed = refusal("refresh: the login ended with its browser")

@@ -37,6 +37,8 @@ const (
 	EventUnproven      EventKind = "unproven_logout"      // a sign-out showed only tokens that are long out of use: nothing ended
 	EventUnbound       EventKind = "unbound"              // a login lacked a component that is to be enforced
 	EventCannotIssue   EventKind = "cannot_issue"         // the claims cannot be put into a token or cookie: no retry helps
+	EventProofMissing  EventKind = "proof_missing"        // a token of a session that is bound to a device key came without a proof of it
+	EventProofRefused  EventKind = "proof_refused"        // a proof is no good: of another key, used before, altered, made for another request
 )
 
 // An Event is something that security monitoring wants to know (OWASP ASVS
@@ -118,7 +120,7 @@ func (e *Event) level() slog.Level {
 		return slog.LevelDebug
 	case EventReuse, EventShared:
 		return slog.LevelError
-	case EventLateReplay, EventCookiesLost, EventUnproven, EventUnbound, EventCannotIssue,
+	case EventLateReplay, EventCookiesLost, EventUnproven, EventUnbound, EventCannotIssue, EventProofMissing, EventProofRefused,
 		EventFingerprint, EventStoreBehind, EventUnavailable, EventInvalidToken, EventDenied, EventLimit, EventCrossOrigin, EventForbidden, EventFeedStale, EventOutage:
 		return slog.LevelWarn
 	}

@@ -82,6 +82,11 @@ type Client struct {
 	// MaxAccessToken is how many bytes of an access token the client can
 	// keep. 0 is no limit.
 	MaxAccessToken int
+	// Key is the device key of which a proof came with the request, verified by
+	// the caller, and Proof names that proof. A login with a family.KeyDPoP is
+	// bound to it; refreshes have to come with proofs of it, each with another.
+	Key   family.Key
+	Proof family.Proof
 }
 
 func (c Client) device() family.Device {

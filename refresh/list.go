@@ -17,6 +17,8 @@ type SessionInfo struct {
 	LastUsedAt time.Time `json:"last_used_at"`
 	UserAgent  string    `json:"user_agent"`
 	IP         string    `json:"ip"`
+	// DeviceBound says that the session is bound to a key of its device.
+	DeviceBound bool `json:"device_bound"`
 }
 
 // List returns the sessions of the current session's subject, newest first.
@@ -36,6 +38,7 @@ func (s *Sessions) List(ctx context.Context, current *access.Claims) ([]SessionI
 				ID: id, Current: id == current.SessionID,
 				CreatedAt: rec.CreatedAt.UTC(), LastUsedAt: rec.LastUsed().UTC(),
 				UserAgent: rec.Device.UserAgent, IP: rec.Device.IP,
+				DeviceBound: !rec.Key.IsZero(),
 			})
 		}
 	}

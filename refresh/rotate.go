@@ -37,10 +37,10 @@ func (s *Sessions) Refresh(ctx context.Context, refreshToken string, c Client) (
 	if err := s.checkBrowser(ctx, &p); err != nil {
 		return nil, err
 	}
-	if s.policy.SingleUse {
+	if s.policy.SingleUse || c.Proof != (family.Proof{}) {
 		return s.rotate(ctx, p) // what two requests share would have been used twice
 	}
-	key := sameRequest{refreshToken, p.fingerprint, c.IP, c.MaxAccessToken}
+	key := sameRequest{refreshToken, p.fingerprint, c.IP, c.MaxAccessToken, c.Key}
 	return s.coalesced.do(ctx, key, s.timeout, func() (*Grant, error) { return s.rotate(ctx, p) })
 }
 
@@ -115,6 +115,7 @@ func (s *Sessions) rotate(ctx context.Context, p presented) (_ *Grant, err error
 		Subject: p.subject, Family: p.token.family, Generation: p.token.generation,
 		Hash: p.token.hash(), Successor: next.hash(), Attempt: newAttempt(),
 		Fingerprint: p.fingerprint, Device: p.client.device(), Policy: s.policyFor(p.token), Now: now,
+		Key: p.client.Key, Proof: p.client.Proof,
 	})
 	e := p.event()
 	e.Differs = v.Differs
@@ -124,7 +125,7 @@ func (s *Sessions) rotate(ctx context.Context, p presented) (_ *Grant, err error
 	case v.Outcome == family.Overtaken:
 		return nil, s.unavailable(ctx, e, errors.New("later requests of the session have overtaken this one"))
 	}
-	s.recordVerdict(ctx, e, v)
+	s.recordVerdict(ctx, e, v, p.client.Key)
 	if err := s.heal(ctx, &p, v); err != nil {
 		return nil, err
 	}
@@ -155,7 +156,7 @@ func (s *Sessions) checkIssue(ctx context.Context, p *presented, claims SubjectC
 	}
 	now := s.access.Now()
 	// What only the store knows of the login is small.
-	rec := family.Record{AbsoluteExpiry: now.Add(maxAbsolute), AuthTime: now, ACR: strings.Repeat("x", family.MaxAuthContext)}
+	rec := family.Record{AbsoluteExpiry: now.Add(maxAbsolute), AuthTime: now, ACR: strings.Repeat("x", family.MaxAuthContext), CreatedAt: now, Key: p.client.Key}
 	err := s.access.Check(s.accessClaims(&rec, p.token, claims), p.client.MaxAccessToken)
 	if err == nil {
 		return nil
@@ -216,9 +217,13 @@ func (s *Sessions) refuseKnown(ctx context.Context, p presented) error {
 }
 
 // recordVerdict tells what a presented token came to, and learns from it.
-func (s *Sessions) recordVerdict(ctx context.Context, e Event, v family.Verdict) {
+func (s *Sessions) recordVerdict(ctx context.Context, e Event, v family.Verdict, proved family.Key) {
 	kinds := []EventKind{EventRefused}
 	switch v.Outcome {
+	case family.Unproven:
+		if kinds[0] = EventProofMissing; !proved.IsZero() {
+			kinds[0] = EventProofRefused
+		}
 	case family.Rotated:
 		kinds[0] = EventRefresh
 	case family.Replayed, family.Repeated, family.Fresh:
@@ -259,6 +264,8 @@ func refusedBy(tok *token, v family.Verdict) error {
 		e.Err = ErrReused
 	case v.Outcome == family.OtherClient:
 		e.Err, e.Differs = ErrFingerprint, v.Differs
+	case v.Outcome == family.Unproven:
+		e.Err = ErrUnproven
 	case v.Outcome == family.StoreBehindRefused:
 		e.Err = ErrStoreBehind
 	case v.Record.Revoked != "":

@@ -186,6 +186,7 @@ func TestNewRefusesBadConfigurations(t *testing.T) {
 		{"Binding", func(c *refresh.Config) { c.Binding = refresh.Binding{Off: true, Enforced: family.IP} }},
 		{"Binding", func(c *refresh.Config) { c.Binding = refresh.Binding{Enforced: 1 << 7} }},
 		{"Binding", func(c *refresh.Config) { c.Binding = refresh.Binding{IPv4Bits: 33} }},
+		{"DeviceKeys", func(c *refresh.Config) { c.DeviceKeys = refresh.DeviceKeysRequire + 1 }},
 		{"key ring", func(c *refresh.Config) {
 			keys := newKeys(t)
 			keys.Secrets = nil
@@ -850,7 +851,7 @@ func TestEveryConfigFieldHasATest(t *testing.T) {
 		"Access": "everywhere", "Store": "everywhere", "IdleTimeout": "TestLifetimes",
 		"AbsoluteLifetime": "TestLifetimes", "BrowserSessionLifetime": "TestLifetimes", "Rotation": "TestStrictSingleUse",
 		"MaxSessions":   "TestLimit",
-		"RefuseAtLimit": "TestLimit", "Binding": "TestFingerprintBinding",
+		"RefuseAtLimit": "TestLimit", "Binding": "TestFingerprintBinding", "DeviceKeys": "TestDeviceKeys",
 		"Claims": "TestClaimsHook", "Events": "TestNoSecretInEventsErrorsAndLogs",
 		"Timeout": "TestTheStoreIsAway", "FeedStaleAfter": "TestFeedGoesStale", "AskStoreWhenFeedStale": "TestFeedGoesStale",
 	}

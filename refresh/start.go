@@ -129,6 +129,9 @@ func (s *Sessions) newFamily(ctx context.Context, p Login) (token, family.Record
 		Remember: p.Remember, ACR: p.ACR, AMR: p.AMR,
 		Fingerprint: s.binding.fingerprint(fp, p.Client), Device: p.Client.device(),
 	}
+	if p.Client.Key.Kind == family.KeyDPoP && s.deviceKeys != DeviceKeysOff {
+		rec.Key = p.Client.Key
+	}
 	lifetime := s.lifetime(p.Remember)
 	rec.AbsoluteExpiry = now.Add(lifetime).Truncate(time.Millisecond)
 	rec.Idle = min(s.policy.Idle, lifetime)

@@ -307,6 +307,7 @@ func TestBadFlags(t *testing.T) {
 		{"-max-sessions 5000", []string{"-max-sessions", "5000", "1000"}},
 		{"-max-sessions many", []string{"-max-sessions", "many"}},
 		{"-bind maybe", []string{"-bind", "maybe", "strict"}},
+		{"-device-keys maybe", []string{"-device-keys", "maybe", "require"}},
 		{"-alg none", []string{"-alg", "none", "EdDSA"}},
 		{"-alg RS256", []string{"-alg", "RS256", "PS256"}},
 		{"-trusted-proxies everybody", []string{"-trusted-proxies", "everybody", "unix"}},

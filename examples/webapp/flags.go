@@ -17,6 +17,7 @@ import (
 // settings are the flags.
 type settings struct {
 	addr, redis, keys, bind, proxies, alg string
+	deviceKeys                            string
 	accessTTL, idle, absolute, settle     time.Duration
 	maxSessions                           int
 	insecure                              bool
@@ -37,6 +38,7 @@ func parseFlags(args []string, stderr io.Writer) (s settings, err error) {
 	f.DurationVar(&s.settle, "settle", 0, "settle time; 0 is 60s or half of -access-ttl, whichever is less")
 	f.IntVar(&s.maxSessions, "max-sessions", 0, "sessions per user, beyond which the oldest goes; 0 is the kit's default of 100")
 	f.StringVar(&s.bind, "bind", "default", "fingerprint: default, strict or off")
+	f.StringVar(&s.deviceKeys, "device-keys", "offer", "keys that cannot leave the device: off, offer, or require (who is not bound within a minute of signing in is signed out)")
 	f.StringVar(&s.tlsCert, "tls-cert", "", "file with the certificate to serve https with")
 	f.StringVar(&s.tlsKey, "tls-key", "", "file with the certificate's key")
 	f.StringVar(&s.proxies, "trusted-proxies", "", "comma-separated networks whose X-Forwarded-For counts; unix for peers on a Unix socket")
@@ -105,6 +107,9 @@ func (s *settings) checkRest() error {
 	if _, ok := bindings[s.bind]; !ok {
 		return fmt.Errorf("-bind %q: not known: use default, strict or off", s.bind)
 	}
+	if _, ok := deviceKeys[s.deviceKeys]; !ok {
+		return fmt.Errorf("-device-keys %q: not known: use off, offer or require", s.deviceKeys)
+	}
 	switch access.Algorithm(s.alg) {
 	case access.EdDSA, access.ES256, access.PS256, access.HS256:
 	default:
@@ -115,6 +120,10 @@ func (s *settings) checkRest() error {
 }
 
 var bindings = map[string]refresh.Binding{"default": {}, "strict": refresh.BindStrict(), "off": {Off: true}}
+
+var deviceKeys = map[string]refresh.DeviceKeys{
+	"off": refresh.DeviceKeysOff, "offer": refresh.DeviceKeysOffer, "require": refresh.DeviceKeysRequire,
+}
 
 func parseProxies(list string) (networks []netip.Prefix, sockets bool, err error) {
 	if list == "" {

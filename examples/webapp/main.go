@@ -254,7 +254,7 @@ func newApp(s settings, keys *access.KeyRing, d data, log *slog.Logger) (*app, e
 		Tokens: access.Config{Lifetime: s.accessTTL},
 		Sessions: refresh.Config{
 			IdleTimeout: s.idle, AbsoluteLifetime: s.absolute, Rotation: refresh.Rotation{SettleTime: s.settle},
-			MaxSessions: s.maxSessions, Binding: bindings[s.bind],
+			MaxSessions: s.maxSessions, Binding: bindings[s.bind], DeviceKeys: deviceKeys[s.deviceKeys],
 		},
 		HTTP:    middleware.Config{TrustedProxies: proxies, TrustUnixSockets: sockets},
 		Cookies: cookie.Config{InsecureHTTP: s.insecure},

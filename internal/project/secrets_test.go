@@ -30,6 +30,8 @@ var harmless = map[string]string{
 	"middleware/config.go: from != &secrets[0]":                                   "pointers",
 	"middleware/state.go: key == (stateKey{})":                                    "the key of a context",
 	"refresh/family/key.go: f.Key.Kind != KeyDPoP":                                "a kind",
+	"refresh/claims.go: rec.Key.Kind == family.KeyDPoP":                           "a kind",
+	"refresh/start.go: p.Client.Key.Kind == family.KeyDPoP":                       "a kind",
 	"refresh/family/key.go: followed != f.Fingerprint":                            "whether to write it, after it was compared",
 	"refresh/family/key.go: r.Device != f.Device":                                 "what the session list shows",
 	"refresh/list.go: id == current.SessionID":                                    "session ids are no secrets",
