@@ -17,8 +17,10 @@ type account struct {
 	crashes, logouts, logoutsAll, passwords            atomic.Int64
 	eager                                              atomic.Int64
 	thefts, thiefRefreshes, tooLate, foreign           atomic.Int64
-	faults, restarts, slow                             atomic.Int64
+	faults, restarts, slow, forward, back              atomic.Int64
 	revokedProbes, revokedAccess                       atomic.Int64
+	streams, streamsEnded, streamsProbed               atomic.Int64
+	rides, rideTokens, ridesShared, ridesReused        atomic.Int64
 
 	// What became of every session that was started; these add up to logins.
 	ended, unanswered, caught, finalAlive, shared, outside atomic.Int64
@@ -27,6 +29,7 @@ type account struct {
 	kinds      map[refresh.EventKind]int64
 	latest     time.Duration // from proof to report
 	outage     time.Duration // from the death of a primary to the next
+	ridden     int           // most renewals of an owner until a thief who keeps pace was noticed
 	violations []string
 	broken     int
 }
@@ -70,6 +73,13 @@ func (a *account) promoted(after time.Duration) {
 	a.outage = max(a.outage, after)
 }
 
+// noticed notes after how many renewals of its owner a session ended that was shared.
+func (a *account) noticed(renewals int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ridden = max(a.ridden, renewals)
+}
+
 // A trackedSession is what the simulation knows of a session.
 type trackedSession struct {
 	asked   atomic.Bool // the user asked for its end: being refused is no error from here
@@ -77,11 +87,28 @@ type trackedSession struct {
 	thief   atomic.Bool // somebody has copied a token and the fingerprint
 	reused  atomic.Bool // theft was noticed
 	refused atomic.Bool // its user was refused
+	cut     atomic.Bool // the server ended a stream of it
+	shared  atomic.Bool // it ended because two clients shared it
 	slow    atomic.Bool // a request was on its way for longer than the protocol allows
 
 	mu      sync.Mutex
 	proved  mark // the newest generation that its user is known to keep
 	settled mark // the newest generation that the kit has reported to the store
+	streams map[*instance]int
+}
+
+// over reports whether the session is known to have ended without its user's will.
+func (f *trackedSession) over() bool { return f.reused.Load() || f.refused.Load() || f.cut.Load() }
+
+// streaming counts the streams that are open, and returns how many there are.
+func (f *trackedSession) streaming(in *instance, more int) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.streams == nil {
+		f.streams = make(map[*instance]int)
+	}
+	f.streams[in] += more
+	return f.streams[in]
 }
 
 // A mark is when a generation reached something, and in which failover.
@@ -160,6 +187,12 @@ func (w *world) report() string {
 		row(a.restarts.Load(), "times that Redis was killed or frozen")
 	}
 	row(a.kinds[refresh.EventStoreBehind], "times that the store was behind")
+	row(a.forward.Load(), "times that the clock of an instance was set forward")
+	row(a.back.Load(), "times that one was set back")
+	title("streams")
+	row(a.streams.Load(), "streams opened")
+	row(a.streamsEnded.Load(), "that the server ended, with their session")
+	row(a.streamsProbed.Load(), "ended sessions on an instance, without a stream that goes on")
 	title("ends")
 	row(a.logouts.Load(), "logouts")
 	row(a.logoutsAll.Load(), "logouts everywhere")
@@ -172,6 +205,12 @@ func (w *world) report() string {
 	row(a.tooLate.Load(), "tokens that they presented after the successor had settled, all refused")
 	row(a.kinds[refresh.EventReuse], "detections of reuse")
 	row(a.foreign.Load(), "refresh tokens stolen and presented without the fingerprint, all refused")
+	title("thieves who keep pace, where such a session is to end (EndShared)")
+	row(a.rides.Load(), "sessions that they shared")
+	row(a.rideTokens.Load(), "access tokens that they used")
+	row(a.ridesShared.Load(), "sessions that ended because they were shared")
+	row(a.ridesReused.Load(), "sessions that ended because of reuse: the thief was too late once")
+	row(int64(a.ridden), "renewals of the owner until then, at most")
 	title("sessions")
 	row(a.logins.Load(), "sessions started, of which")
 	row(a.ended.Load(), "  were ended by their user")

@@ -37,6 +37,7 @@ type habits struct {
 	fickle    bool // calls itself now a phone and now a desktop
 	encoded   bool // something on the way encodes its cookies again
 	forgetful bool // signs in without "remember me"
+	streaming bool // keeps a stream open
 }
 
 // habitsOf draws a client's habits from its name, so that the thief who copies it
@@ -45,7 +46,7 @@ func habitsOf(name string) habits {
 	h := fnv.New32a()
 	h.Write([]byte(name))
 	n := h.Sum32()
-	return habits{eager: n%4 == 0, fickle: n/4%5 == 0, encoded: n/20%5 == 0, forgetful: n/100%3 == 0}
+	return habits{eager: n%4 == 0, fickle: n/4%5 == 0, encoded: n/20%5 == 0, forgetful: n/100%3 == 0, streaming: n/300%3 == 0}
 }
 
 // encodeAgain spells a cookie's value as frameworks do that know no better.
@@ -209,6 +210,7 @@ func (u *user) tab(ctx context.Context, r *rand.Rand) {
 			req.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) Chrome/140.0")
 		}
 		in := u.w.any(r)
+		clock := in.offset.Load()
 		began := in.now()
 		res, ok := u.w.exchange(life, r, in, sid, req)
 		if !ok {
@@ -221,7 +223,7 @@ func (u *user) tab(ctx context.Context, r *rand.Rand) {
 		}
 		switch res.StatusCode {
 		case http.StatusNoContent:
-			u.prove(in, began, sid, jar["__Host-access"])
+			u.prove(in, clock, began, sid, jar["__Host-access"])
 			u.keep(life, res)
 		case http.StatusOK: // a renewal that nothing called for
 			u.keep(life, res)
@@ -247,6 +249,7 @@ func (u *user) app(ctx context.Context, r *rand.Rand) {
 		req := u.request("GET", "/api", "", nil)
 		req.Header.Set("Authorization", "Bearer "+jar["access"])
 		in := u.w.any(r)
+		clock := in.offset.Load()
 		began := in.now()
 		res, ok := u.w.exchange(life, r, in, sid, req)
 		if !ok {
@@ -254,7 +257,7 @@ func (u *user) app(ctx context.Context, r *rand.Rand) {
 		}
 		switch res.StatusCode {
 		case http.StatusNoContent:
-			u.prove(in, began, sid, jar["access"])
+			u.prove(in, clock, began, sid, jar["access"])
 			continue
 		case http.StatusUnauthorized:
 		default:
@@ -286,8 +289,12 @@ func (u *user) app(ctx context.Context, r *rand.Rand) {
 
 // prove notes that the kit has accepted an access token as old as the settle
 // time, which says that the user keeps its generation. began is when the request
-// was sent, by the clock of the instance.
-func (u *user) prove(in *instance, began time.Time, sid, token string) {
+// was sent, by the clock of the instance, whose offset was clock. If it was set
+// meanwhile, nobody knows how old the token was to it.
+func (u *user) prove(in *instance, clock int64, began time.Time, sid, token string) {
+	if in.offset.Load() != clock {
+		return
+	}
 	c := read(token)
 	if began.Sub(c.issued) >= u.w.settle() && in.now().Before(c.expires) {
 		u.w.family(sid).prove(c.generation)
@@ -396,6 +403,7 @@ func (u *user) probe(ctx context.Context, sid string, jar map[string]string) {
 		access = jar["__Host-access"]
 	}
 	u.w.probes.Go(func() { u.probeAccess(ctx, sid, access) })
+	u.w.probes.Go(func() { u.w.probeStreams(ctx, sid) })
 	for _, in := range u.w.instances {
 		req := u.request("POST", "/auth/token/refresh", "", jar)
 		want := http.StatusUnauthorized

@@ -20,6 +20,13 @@ func (w *world) run(ctx context.Context) {
 	if w.options.faults > 0 {
 		troubles.Go(func() { w.trouble(ctx, rand.New(rand.NewPCG(seed, 1))) })
 	}
+	troubles.Go(func() { w.stepClocks(ctx, rand.New(rand.NewPCG(seed, 2))) })
+	for i := range max(1, w.options.clients/50) {
+		owner := newUser(w, fmt.Sprintf("shared-%d", i), false)
+		owner.habits = habits{}
+		w.users = append(w.users, owner)
+		lives.Go(func() { w.share(ctx, rand.New(rand.NewPCG(seed, uint64(100+i))), owner) })
+	}
 	for i := range w.options.clients {
 		u := newUser(w, fmt.Sprintf("user-%d", i), i%4 == 3)
 		w.users = append(w.users, u)
@@ -51,6 +58,10 @@ func (u *user) live(ctx context.Context, r *rand.Rand) {
 				u.tab(ctx, own)
 			}
 		})
+	}
+	if u.habits.streaming {
+		own := rand.New(rand.NewPCG(r.Uint64(), r.Uint64()))
+		tabs.Go(func() { u.stream(ctx, own) })
 	}
 	for ctx.Err() == nil {
 		pause(ctx, time.Duration(r.Int64N(int64(2*u.w.lifetime))))
@@ -94,12 +105,12 @@ func (w *world) close() {
 			a.ended.Add(1)
 		case f.asked.Load():
 			a.unanswered.Add(1)
-		case (f.reused.Load() || f.refused.Load()) && f.thief.Load():
+		case f.over() && f.thief.Load():
 			a.caught.Add(1)
-		case (f.reused.Load() || f.refused.Load()) && f.slow.Load():
+		case f.over() && f.slow.Load():
 			a.outside.Add(1)
-		case f.reused.Load() || f.refused.Load():
-			a.violated("session %s had no thief and was not ended by its user: reuse detected %v, user refused %v", sid, f.reused.Load(), f.refused.Load())
+		case f.over():
+			a.violated("session %s had no thief and was not ended by its user: reuse detected %v, user refused %v, stream ended %v", sid, f.reused.Load(), f.refused.Load(), f.cut.Load())
 		case u == nil:
 			a.violated("session %s is lost, and nobody has ended it", sid)
 		case u.renews():
@@ -129,7 +140,7 @@ func (w *world) awaitReports() {
 		for {
 			proved, settled := f.marks()
 			switch {
-			case settled.generation >= proved.generation || f.asked.Load() || f.reused.Load() || f.refused.Load():
+			case settled.generation >= proved.generation || f.asked.Load() || f.over():
 				return true
 			case time.Now().After(deadline):
 				w.account.violated("session %s: generation %d is known to be kept, and %d is the last that was reported", key, proved.generation, settled.generation)

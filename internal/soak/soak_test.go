@@ -23,7 +23,7 @@ func TestSoak(t *testing.T) {
 	for _, v := range w.account.list() {
 		t.Error(v)
 	}
-	if w.account.finalAlive.Load() == 0 || w.account.thefts.Load() == 0 || w.account.crashes.Load() == 0 {
+	if a := &w.account; a.finalAlive.Load() == 0 || a.thefts.Load() == 0 || a.crashes.Load() == 0 || a.streams.Load() == 0 || a.forward.Load()+a.back.Load() == 0 {
 		t.Error("too little happened")
 	}
 }

@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,6 +35,7 @@ func (t times) crash() time.Duration    { return t.lifetime / 20 } // how old a 
 func (t times) network() time.Duration  { return t.lifetime / 60 } // of one way, at most
 func (t times) patience() time.Duration { return t.lifetime / 15 } // after which a client gives up
 func (t times) outage() time.Duration   { return t.lifetime / 20 } // of the store, before a request is given up or goes on
+func (t times) parallel() time.Duration { return t.settle() / 2 }  // family.Policy.ParallelTime, for settle times up to 40 s
 
 // bound is how long a request may be on its way to the store: what remains of
 // the settle time when the clocks differ, the successor came as late as its
@@ -54,6 +55,7 @@ type world struct {
 	sentinel  *redistest.Sentinel // the one that is not nil
 	failovers failovers
 	instances []*instance
+	ending    *instance // ends sessions that two clients share
 	users     []*user
 	families  sync.Map // session id -> *trackedSession
 	account   account
@@ -65,12 +67,12 @@ type world struct {
 }
 
 type instance struct {
-	offset   time.Duration
+	offset   atomic.Int64 // of its clock
 	sessions *refresh.Sessions
 	handler  http.Handler
 }
 
-func (in *instance) now() time.Time { return time.Now().Add(in.offset) }
+func (in *instance) now() time.Time { return time.Now().Add(time.Duration(in.offset.Load())) }
 
 func (w *world) family(sid string) *trackedSession {
 	f, _ := w.families.LoadOrStore(sid, new(trackedSession))
@@ -87,6 +89,9 @@ func (w *world) HandleEvent(_ context.Context, e refresh.Event) {
 		}
 	case refresh.EventReuse:
 		w.family(e.SessionID).reused.Store(true)
+	}
+	if e.Reason == family.ReasonShared {
+		w.family(e.SessionID).shared.Store(true)
 	}
 }
 
@@ -113,8 +118,9 @@ func newWorld(t testing.TB, o options) *world {
 		if o.instances > 1 {
 			offset -= w.skew * time.Duration(i) / time.Duration(o.instances-1)
 		}
-		w.instances = append(w.instances, w.newInstance(ring, w.newClient(uint64(1000+i)), offset))
+		w.instances = append(w.instances, w.newInstance(ring, w.newClient(uint64(1000+i)), offset, false))
 	}
+	w.ending = w.newInstance(ring, w.newClient(999), 0, true)
 	return w
 }
 
@@ -161,22 +167,7 @@ func (w *world) newClient(chance uint64) redis.UniversalClient {
 	return client
 }
 
-// faults chooses what a proxy does. It is called from one proxy at a time,
-// except while a failover moves a client from one to the next.
-func (w *world) faults(r *rand.Rand) func([]string) redistest.Fault {
-	var mu sync.Mutex
-	return func([]string) redistest.Fault {
-		mu.Lock()
-		defer mu.Unlock()
-		if w.calm.Load() || r.Float64() >= w.options.faults {
-			return redistest.Pass
-		}
-		w.account.faults.Add(1)
-		return redistest.Fault(1 + r.IntN(5))
-	}
-}
-
-func (w *world) newInstance(ring *access.KeyRing, client redis.UniversalClient, offset time.Duration) *instance {
+func (w *world) newInstance(ring *access.KeyRing, client redis.UniversalClient, offset time.Duration, endShared bool) *instance {
 	w.t.Helper()
 	check := func(err error) {
 		w.t.Helper()
@@ -186,11 +177,15 @@ func (w *world) newInstance(ring *access.KeyRing, client redis.UniversalClient, 
 	}
 	store, err := redisstore.New(redisstore.Config{Client: client, Timeout: w.outage()})
 	check(err)
-	in := &instance{offset: offset}
+	in := new(instance)
+	in.offset.Store(int64(offset))
 	kit, err := sessionkit.New(sessionkit.Config{
 		Issuer: "https://soak.example", Keys: ring, Store: store, Events: w,
-		Tokens:   access.Config{Lifetime: w.lifetime, Now: func() time.Time { return time.Now().Add(offset) }},
-		Sessions: refresh.Config{Rotation: refresh.Rotation{SettleTime: w.settle()}, Timeout: w.outage(), FeedStaleAfter: staleAfter},
+		Tokens: access.Config{Lifetime: w.lifetime, Now: in.now},
+		Sessions: refresh.Config{
+			Rotation: refresh.Rotation{SettleTime: w.settle(), EndShared: endShared},
+			Timeout:  w.outage(), FeedStaleAfter: staleAfter,
+		},
 	})
 	check(err)
 	in.sessions = kit.Sessions
@@ -234,6 +229,19 @@ func (w *world) routes(kit *sessionkit.Kit) http.Handler {
 		}
 		rw.WriteHeader(http.StatusNoContent)
 	})))
+	mux.Handle("GET /stream", kit.RequireAuth(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		watched, stop := kit.WatchSession(r)
+		defer stop()
+		for news := time.Tick(w.lifetime / 10); ; {
+			io.WriteString(rw, "data: news\n\n")
+			http.NewResponseController(rw).Flush()
+			select {
+			case <-news:
+			case <-watched.Done():
+				return
+			}
+		}
+	})))
 	mux.Handle("POST /password", kit.RequireAuth(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		c, _ := middleware.Session(r.Context())
 		if err := kit.Sessions.RevokeOthers(r.Context(), c, family.ReasonPassword); err != nil {
@@ -243,67 +251,6 @@ func (w *world) routes(kit *sessionkit.Kit) http.Handler {
 		rw.WriteHeader(http.StatusNoContent)
 	})))
 	return mux
-}
-
-// trouble stops, freezes, fills, demotes and restarts Redis, or kills its primary,
-// until ctx ends.
-func (w *world) trouble(ctx context.Context, r *rand.Rand) {
-	for {
-		pause(ctx, w.lifetime/2+time.Duration(r.Int64N(int64(w.lifetime))))
-		switch {
-		case ctx.Err() != nil:
-			return
-		case w.sentinel != nil:
-			w.failover()
-		case r.IntN(4) == 0: // full
-			w.server.Do("CONFIG", "SET", "maxmemory", "1")
-			pause(context.Background(), time.Duration(r.Int64N(int64(w.outage()))))
-			w.server.Do("CONFIG", "SET", "maxmemory", "0")
-		case r.IntN(4) == 0: // demoted: it may not write
-			w.server.Do("REPLICAOF", "127.0.0.1", "1")
-			pause(context.Background(), time.Duration(r.Int64N(int64(w.outage()))))
-			w.server.Do("REPLICAOF", "NO", "ONE")
-		case r.IntN(2) == 0:
-			w.server.Pause()
-			pause(context.Background(), time.Duration(r.Int64N(int64(w.outage()))))
-			w.server.Resume()
-		default:
-			w.server.Kill()
-			w.server.Restart()
-		}
-		w.account.restarts.Add(1)
-	}
-}
-
-// failover kills the primary once two replicas are in sync, and starts it again
-// when another server has taken its place, however long the machine takes.
-func (w *world) failover() {
-	var old *redistest.Server
-	until := func(ok func() bool) {
-		for !ok() {
-			pause(context.Background(), 50*time.Millisecond)
-		}
-	}
-	until(func() bool {
-		if old = w.sentinel.Primary(); old == nil {
-			return false
-		}
-		info, err := old.Do("INFO", "replication")
-		return err == nil && strings.Count(info, "state=online") == 2
-	})
-	w.failovers.begin()
-	began := time.Now()
-	old.Kill()
-	until(func() bool {
-		p := w.sentinel.Primary()
-		return p != nil && p != old || time.Since(began) > closing
-	})
-	w.account.promoted(time.Since(began))
-	// It comes back as what it was, and is turned into a replica; or goes on as
-	// the primary if the sentinels could not agree in time.
-	old.Restart()
-	until(func() bool { return w.sentinel.Primary() != nil })
-	w.failovers.end()
 }
 
 // exchange sends a request of a session to an instance, through a network that delays and
@@ -333,12 +280,7 @@ func (w *world) exchange(ctx context.Context, r *rand.Rand, in *instance, sid st
 	if err != nil {
 		work = 0
 	}
-	if time.Since(sent)-work > w.bound() {
-		w.account.slow.Add(1)
-		if sid != "" {
-			w.family(sid).slow.Store(true)
-		}
-	}
+	w.arrived(sid, time.Since(sent)-work)
 	if asking.Err() != nil {
 		return nil, false
 	}
@@ -362,6 +304,17 @@ func (w *world) exchange(ctx context.Context, r *rand.Rand, in *instance, sid st
 		}
 	}
 	return rec.Result(), true
+}
+
+// arrived notes when a request was on its way for longer than is assumed.
+func (w *world) arrived(sid string, after time.Duration) {
+	if after <= w.bound() {
+		return
+	}
+	w.account.slow.Add(1)
+	if sid != "" {
+		w.family(sid).slow.Store(true)
+	}
 }
 
 // travel takes as long as one way through the network.
