@@ -74,3 +74,38 @@ func TestAStreamEndsWithItsIdleSession(t *testing.T) {
 		}
 	})
 }
+
+// A stream of a session that is used otherwise goes on.
+func TestAStreamOfABusySessionGoesOn(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
+		k := newKit(t, func(c *refresh.Config) { c.IdleTimeout, c.AbsoluteLifetime = time.Hour, 24*time.Hour })
+		g := k.login("alice")
+		stream, stop := k.WatchSession(t.Context(), g.Claims)
+		defer stop()
+		for range 23 {
+			time.Sleep(time.Hour)
+			g = k.renew(g)
+		}
+		if err := context.Cause(stream); err != nil {
+			t.Fatalf("too early: %v", err)
+		}
+		time.Sleep(time.Hour + time.Second)
+		if err := context.Cause(stream); !errors.Is(err, refresh.ErrGone) {
+			t.Fatalf("after the absolute lifetime: cause %v", err)
+		}
+	})
+}
+
+// A client that loses every answer shows the same refresh token again and again.
+func TestReplaysCountAsUse(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
+		k := newKit(t, func(c *refresh.Config) { c.IdleTimeout, c.AbsoluteLifetime = time.Hour, 24*time.Hour })
+		g := k.login("alice")
+		for range 20 {
+			time.Sleep(time.Hour)
+			k.renew(g)
+		}
+		time.Sleep(time.Hour + 11*time.Minute)
+		k.refused(g, refresh.ErrGone)
+	})
+}
