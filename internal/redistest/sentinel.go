@@ -114,9 +114,9 @@ func (s *Sentinel) Primary() *Server {
 	return nil
 }
 
-// follow reports whether all sentinels take p for the primary, and all other
+// Followed reports whether all sentinels take p for the primary, and all other
 // servers but old replicate it.
-func (s *Sentinel) follow(p, old *Server) bool {
+func (s *Sentinel) Followed(p, old *Server) bool {
 	for _, w := range s.sentinels {
 		if addr, err := w.Do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", s.MasterName); err != nil || strings.ReplaceAll(addr, "\n", ":") != p.Addr {
 			return false
@@ -147,7 +147,7 @@ func (s *Sentinel) Failover() {
 	old.Kill()
 	Await(s.t, 60*time.Second, "a replica is promoted", func() bool {
 		p := s.Primary()
-		return p != nil && p != old && s.follow(p, old)
+		return p != nil && p != old && s.Followed(p, old)
 	})
 	// It comes back as what it was, and is turned into a replica.
 	old.Restart()

@@ -18,7 +18,7 @@ type account struct {
 	eager                                              atomic.Int64
 	thefts, thiefRefreshes, tooLate, foreign           atomic.Int64
 	faults, restarts, slow, forward, back              atomic.Int64
-	revokedProbes, revokedAccess                       atomic.Int64
+	revokedProbes, revokedAccess, unconfirmed          atomic.Int64
 	streams, streamsEnded, streamsProbed               atomic.Int64
 	rides, rideTokens, ridesShared, ridesReused        atomic.Int64
 
@@ -183,6 +183,7 @@ func (w *world) report() string {
 	row(a.faults.Load(), "faults between kit and Redis")
 	if w.sentinel != nil {
 		row(a.restarts.Load(), "primaries killed")
+		row(a.unconfirmed.Load(), "logins and revocations that no replica confirmed in time")
 	} else {
 		row(a.restarts.Load(), "times that Redis was killed or frozen")
 	}

@@ -67,7 +67,7 @@ func (s *sharedSession) round(ctx context.Context, r *rand.Rand) bool {
 	expires, settle := read(jar["__Host-access"]).expires, s.w.settle()
 	near := s.w.parallel() + settle/10 + time.Duration(r.Int64N(int64(settle/10)))
 	if s.precedes {
-		pauseUntil(ctx, expires.Add(-near))
+		s.pauseUntil(ctx, expires.Add(-near))
 		_, s.former, _ = s.thief.state()
 		if !s.renew(ctx, s.thief, "/auth/token/refresh", http.StatusOK) {
 			return false
@@ -75,7 +75,7 @@ func (s *sharedSession) round(ctx context.Context, r *rand.Rand) bool {
 		s.onTime(time.Until(expires) > s.w.parallel())
 	}
 	rotated := time.Now()
-	pauseUntil(ctx, expires.Add(settle/100))
+	s.pauseUntil(ctx, expires.Add(settle/100))
 	if !s.renew(ctx, s.owner, "/api", http.StatusNoContent) {
 		return false
 	}
@@ -83,19 +83,19 @@ func (s *sharedSession) round(ctx context.Context, r *rand.Rand) bool {
 	s.renewals++
 	if s.precedes {
 		// His access token grows old: the former refresh token brings another.
-		pauseUntil(ctx, rotated.Add(settle*9/10))
+		s.pauseUntil(ctx, rotated.Add(settle*9/10))
 		s.thief.mu.Lock()
 		s.thief.jar = s.former
 		s.thief.mu.Unlock()
 	} else {
-		pauseUntil(ctx, renewed.Add(near))
+		s.pauseUntil(ctx, renewed.Add(near))
 	}
 	if !s.renew(ctx, s.thief, "/auth/token/refresh", http.StatusOK) {
 		return false
 	}
 	s.onTime(time.Since(renewed) < settle*95/100)
 	// The owner shows that he keeps what he has.
-	pauseUntil(ctx, renewed.Add(settle*12/10))
+	s.pauseUntil(ctx, renewed.Add(settle*12/10))
 	return s.renew(ctx, s.owner, "/api", http.StatusNoContent)
 }
 
@@ -113,6 +113,8 @@ func (s *sharedSession) renew(ctx context.Context, who *user, path string, want 
 	if method == "" {
 		method = "POST"
 	}
+	began := time.Now()
+	defer func() { s.onTime(time.Since(began) < s.w.patience()) }()
 	for ctx.Err() == nil {
 		life, jar, _ := who.state()
 		rec := httptest.NewRecorder()
@@ -142,4 +144,7 @@ func (s *sharedSession) renew(ctx context.Context, who *user, path string, want 
 }
 
 // pauseUntil waits for a moment, or until ctx ends.
-func pauseUntil(ctx context.Context, at time.Time) { pause(ctx, time.Until(at)) }
+func (s *sharedSession) pauseUntil(ctx context.Context, at time.Time) {
+	pause(ctx, time.Until(at))
+	s.onTime(time.Since(at) < s.w.patience())
+}

@@ -56,7 +56,8 @@ func (w *world) trouble(ctx context.Context, r *rand.Rand) {
 }
 
 // failover kills the primary once two replicas are in sync, and starts it again
-// when another server has taken its place, however long the machine takes.
+// when another server has taken its place for everybody, however long the machine
+// takes. Earlier it would be a second primary: docs/operations.md.
 func (w *world) failover() {
 	var old *redistest.Server
 	until := func(ok func() bool) {
@@ -79,6 +80,10 @@ func (w *world) failover() {
 		return p != nil && p != old || time.Since(began) > closing
 	})
 	w.account.promoted(time.Since(began))
+	until(func() bool {
+		p := w.sentinel.Primary()
+		return p != nil && p != old && w.sentinel.Followed(p, old) || time.Since(began) > closing
+	})
 	// It comes back as what it was, and is turned into a replica; or goes on as
 	// the primary if the sentinels could not agree in time.
 	old.Restart()

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -95,6 +97,23 @@ func (w *world) HandleEvent(_ context.Context, e refresh.Event) {
 	}
 }
 
+// Enabled implements slog.Handler.
+func (w *world) Enabled(context.Context, slog.Level) bool { return true }
+
+// Handle implements slog.Handler: it counts the writes that may not survive a failover.
+func (w *world) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, "not confirmed by a replica") {
+		w.account.unconfirmed.Add(1)
+	}
+	return nil
+}
+
+// WithAttrs implements slog.Handler.
+func (w *world) WithAttrs([]slog.Attr) slog.Handler { return w }
+
+// WithGroup implements slog.Handler.
+func (w *world) WithGroup(string) slog.Handler { return w }
+
 func newWorld(t testing.TB, o options) *world {
 	t.Helper()
 	redis.SetLogger(silent{})
@@ -175,7 +194,7 @@ func (w *world) newInstance(ring *access.KeyRing, client redis.UniversalClient, 
 			w.t.Fatal(err)
 		}
 	}
-	store, err := redisstore.New(redisstore.Config{Client: client, Timeout: w.outage()})
+	store, err := redisstore.New(redisstore.Config{Client: client, Timeout: w.outage(), Logger: slog.New(w)})
 	check(err)
 	in := new(instance)
 	in.offset.Store(int64(offset))
