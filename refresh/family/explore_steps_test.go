@@ -311,7 +311,7 @@ func (x *exploration) rotate(s *situation, t credential, name int8) family.Verdi
 	}
 	p := family.RotateRequest{
 		Generation: uint32(firstGeneration + int(t.gen)), Hash: modelSecret(t.gen, t.fork), Successor: modelSecret(t.gen+1, fork),
-		Attempt: family.Attempt{byte(name)}, Policy: x.policy(), Now: modelNow,
+		Attempt: family.Attempt{byte(name)}, Policy: x.policy(), Now: modelNow, Key: x.key(),
 	}
 	v := family.Decide(&f, p)
 	x.repeatable(&v, p)
@@ -374,6 +374,14 @@ var (
 // modelSecret stands for the hash of a token's secret.
 func modelSecret(gen, fork int8) [32]byte { return [32]byte{1, byte(gen), byte(fork)} }
 
+// key is the device key that the family has and its owner proves.
+func (x *exploration) key() (k family.Key) {
+	if x.bound {
+		k.Kind = family.KeyDPoP
+	}
+	return k
+}
+
 // policy is what Decide goes by.
 func (x *exploration) policy() family.Policy {
 	p := x.rules
@@ -389,8 +397,8 @@ func (x *exploration) family(r *storeRecord) family.Record {
 		ID: family.ID{1}, Generation: uint32(firstGeneration + int(r.gen)), Current: modelSecret(r.gen, r.cur), Settled: r.settled,
 		CreatedAt: modelLogin, AuthTime: modelLogin, Idle: time.Hour,
 		RotatedAt: modelNow.Add(-x.length() * time.Duration(r.rotated)), UsedAt: modelNow.Add(-x.length() * time.Duration(r.used)), Twice: r.twice,
-		AbsoluteExpiry: modelLogin.Add(24 * time.Hour),
-		Attempt:        family.Attempt{byte(r.attempt)}, Prior: family.Attempt{byte(r.prior)},
+		AbsoluteExpiry: modelLogin.Add(24 * time.Hour), Key: x.key(),
+		Attempt: family.Attempt{byte(r.attempt)}, Prior: family.Attempt{byte(r.prior)},
 	}
 	if r.attempt == 0 {
 		f.Attempt[1] = 1 // somebody's who is gone

@@ -47,6 +47,9 @@ type modelWorld struct {
 	// counting looks at who presents a generation twice.
 	counting bool
 
+	// bound gives the family a key of a native app, which its owner has.
+	bound bool
+
 	// The rules, as they are or weakened.
 	rules family.Policy
 	// rotatesFresh rotates a generation however young it is.
@@ -96,7 +99,7 @@ func invariants(x *exploration, s *situation) string {
 		f := x.family(&s.store)
 		v := family.Decide(&f, family.RotateRequest{
 			Generation: uint32(firstGeneration + int(gen)), Hash: modelSecret(gen, 0), Successor: modelSecret(gen+1, 0),
-			Attempt: family.Attempt{99}, Policy: x.policy(), Now: modelNow,
+			Attempt: family.Attempt{99}, Policy: x.policy(), Now: modelNow, Key: x.key(),
 		})
 		if v.Outcome.Accepted() {
 			accepted++
@@ -151,6 +154,41 @@ func TestAStolenTokenDiesWhenItsOwnerHasBeenBack(t *testing.T) {
 	t.Logf("%d states, rotations by outcome: %v", len(x.states), x.outcomes)
 	if x.outcomes[family.Reused] == 0 {
 		t.Error("no reuse was found: the exploration does not reach what it is about")
+	}
+}
+
+// TestWhoeverHasAllTokensOfABoundFamilyHasNothing: in every state that honest
+// clients of a bound family reach, every token that there is or was is presented
+// without a proof of its key. None is accepted, none changes anything, and so
+// nobody is signed out although there is a thief.
+func TestWhoeverHasAllTokensOfABoundFamilyHasNothing(t *testing.T) {
+	t.Parallel()
+	w := honestWorld
+	w.bound, w.duplicates = true, false
+	x := w.explore(func(x *exploration, s *situation) string {
+		if bad := signedOut(x, s); bad != "" {
+			return bad
+		}
+		f := x.family(&s.store)
+		for gen := int8(oldest); gen <= 1; gen++ {
+			for _, by := range []family.Attempt{{99}, f.Attempt, f.Prior} {
+				v := family.Decide(&f, family.RotateRequest{
+					Generation: uint32(firstGeneration + int(gen)), Hash: modelSecret(gen, 0), Successor: modelSecret(gen+1, 0),
+					Attempt: by, Policy: x.policy(), Now: modelNow,
+				})
+				if v.Outcome != family.Unproven || v.Changed {
+					return fmt.Sprintf("generation %+d without a proof comes to %v", gen, v.Outcome)
+				}
+			}
+		}
+		return ""
+	})
+	if x.bad != "" {
+		t.Fatal(x.story())
+	}
+	t.Logf("%d states, rotations by outcome: %v", len(x.states), x.outcomes)
+	if x.outcomes[family.Replayed] == 0 || x.outcomes[family.StoreBehind] == 0 {
+		t.Error("the exploration does not reach what it is about")
 	}
 }
 
