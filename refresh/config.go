@@ -44,6 +44,7 @@ type Config struct {
 
 	// MaxSessions limits the live sessions of a subject. 0 means 100, which
 	// a person never meets and a script that signs in again and again does.
+	// A Login can have another limit.
 	MaxSessions int
 	// RefuseAtLimit refuses the login beyond MaxSessions, instead of ending
 	// the subject's oldest session.
@@ -271,16 +272,19 @@ func (c *Config) policy(b Binding) family.Policy {
 		Enforced: b.Enforced, RevokeOnMismatch: b.Revoke,
 		RefuseStoreBehind: c.Rotation.RefuseStoreBehind, SingleUse: c.Rotation.StrictSingleUse,
 		EndShared: c.Rotation.EndShared, Settle: c.Rotation.SettleTime,
-		// Requests within an access token's lifetime are not counted one by
-		// one: the last one may be that much later than the last renewal. Access
-		// tokens end on a whole second.
-		Idle: c.IdleTimeout + c.Access.Lifetime() + time.Second, Absolute: c.AbsoluteLifetime, Browser: c.BrowserSessionLifetime,
+		Idle: idleFor(c.IdleTimeout, c.Access.Lifetime()), Absolute: c.AbsoluteLifetime, Browser: c.BrowserSessionLifetime,
 	}
 	if c.DeviceKeys == DeviceKeysRequire {
 		policy.KeyWithin = requireWithin
 	}
 	return policy
 }
+
+// idleFor is how long after its last renewal a session with an idle timeout
+// lasts. Requests within an access token's lifetime are not counted one by one:
+// the last one may be that much later than the renewal. Access tokens end on a
+// whole second.
+func idleFor(timeout, lifetime time.Duration) time.Duration { return timeout + lifetime + time.Second }
 
 // start runs what works in the background until Close.
 func (s *Sessions) start(cfg Config) {

@@ -1,6 +1,7 @@
 package refresh
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -51,6 +52,16 @@ type Login struct {
 	// Together at most 60 bytes, printable.
 	ACR string
 	AMR []string
+	// IdleTimeout and AbsoluteLifetime are this login's own, such as 8 hours
+	// for an administrator. 0 means the configuration's. The shorter of the
+	// two holds: a login never lasts longer than the configuration says, today
+	// or at any renewal. IdleTimeout must exceed the access token's lifetime,
+	// and AbsoluteLifetime be at least a second.
+	IdleTimeout, AbsoluteLifetime time.Duration
+	// MaxSessions limits the live sessions of the subject at this login,
+	// instead of Config.MaxSessions. 0 means the configuration's; at most
+	// family.ListLimit.
+	MaxSessions int
 	// Client is who signs in. Refreshes have to come from there.
 	Client Client
 	// Supersedes are the sessions that the client had so far. They end with
@@ -63,9 +74,10 @@ type Login struct {
 // new family and ends what gives way, or changes nothing.
 //
 // It fails with ErrSubject, ErrDenied (the claims hook refuses), ErrUnbound,
-// ErrCannotIssue, ErrLimit or ErrUnavailable; nothing has changed then.
+// ErrCannotIssue, ErrLimit or ErrUnavailable, or with an error that names the
+// field of the Login at fault; nothing has changed then.
 func (s *Sessions) Start(ctx context.Context, p Login) (*Grant, error) {
-	if err := p.check(); err != nil {
+	if err := s.checkLogin(&p); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
@@ -94,9 +106,18 @@ func (s *Sessions) Start(ctx context.Context, p Login) (*Grant, error) {
 	return g, nil
 }
 
-func (p *Login) check() error {
+func (s *Sessions) checkLogin(p *Login) error {
 	if err := checkSubject(p.Subject); err != nil {
 		return err
+	}
+	lifetime := s.access.Lifetime()
+	switch {
+	case p.IdleTimeout != 0 && p.IdleTimeout <= lifetime:
+		return fmt.Errorf("refresh: Login.IdleTimeout is %v, and access tokens last %v, within which the use of a session is not noticed: use a longer one, or 0 for the configuration's", p.IdleTimeout, lifetime)
+	case p.AbsoluteLifetime != 0 && p.AbsoluteLifetime < time.Second:
+		return fmt.Errorf("refresh: Login.AbsoluteLifetime is %v: use at least a second, or 0 for the configuration's", p.AbsoluteLifetime)
+	case p.MaxSessions < 0 || p.MaxSessions > family.ListLimit:
+		return fmt.Errorf("refresh: Login.MaxSessions is %d: use 1 to %d, or 0 for the configuration's", p.MaxSessions, family.ListLimit)
 	}
 	if text := strings.Join(append([]string{p.ACR}, p.AMR...), " "); len(text) > family.MaxAuthContext || printable(text) != text {
 		return fmt.Errorf("%w: Login.ACR and AMR must be printable and have at most %d bytes together", ErrCannotIssue, family.MaxAuthContext)
@@ -132,9 +153,12 @@ func (s *Sessions) newFamily(ctx context.Context, p Login) (token, family.Record
 	if p.Client.Key.Kind == family.KeyDPoP && s.deviceKeys != DeviceKeysOff {
 		rec.Key = p.Client.Key
 	}
-	lifetime := s.lifetime(p.Remember)
+	lifetime := shorter(s.lifetime(p.Remember), p.AbsoluteLifetime)
 	rec.AbsoluteExpiry = now.Add(lifetime).Truncate(time.Millisecond)
 	rec.Idle = min(s.policy.Idle, lifetime)
+	if p.IdleTimeout != 0 {
+		rec.Idle = min(rec.Idle, idleFor(p.IdleTimeout, s.access.Lifetime()))
+	}
 	return tok, rec, s.checkBinding(ctx, p, &tok, rec.Fingerprint)
 }
 
@@ -159,6 +183,7 @@ func (s *Sessions) checkBinding(ctx context.Context, p Login, tok *token, f fami
 // keep asks the store to hold a new family, and tells what gave way.
 func (s *Sessions) keep(ctx context.Context, p Login, rec *family.Record) error {
 	req := s.limit
+	req.MaxSessions = cmp.Or(p.MaxSessions, req.MaxSessions)
 	req.Record, req.Now = *rec, rec.CreatedAt
 	same, others := s.superseded(p, rec)
 	req.Supersedes = same
@@ -216,6 +241,14 @@ func (s *Sessions) lifetime(remember bool) time.Duration {
 		return s.policy.Absolute
 	}
 	return s.policy.Browser
+}
+
+// shorter returns the shorter of a time and one that may be 0, which is none.
+func shorter(a, b time.Duration) time.Duration {
+	if b == 0 {
+		return a
+	}
+	return min(a, b)
 }
 
 // admit asks the store to keep a new family, within the subject's limit.

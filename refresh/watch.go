@@ -37,8 +37,11 @@ type sessionWatch struct {
 }
 
 func (w *sessionWatch) run(ctx context.Context) {
-	// The session was used when the access token was issued, or later.
-	idleAt := w.claims.IssuedAt.Add(w.s.policy.Idle)
+	// The session was used when the access token was issued, or later. No
+	// login has a shorter idle timeout than an access token's lifetime; how
+	// long this one's is, the store knows.
+	lifetime := w.s.access.Lifetime()
+	idleAt := w.claims.IssuedAt.Add(idleFor(lifetime, lifetime))
 	for {
 		at, now := idleAt, w.s.access.Now()
 		if last := w.claims.SessionExpiresAt; !last.IsZero() && last.Before(at) {
