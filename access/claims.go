@@ -35,8 +35,11 @@ type Claims struct {
 	// latest; zero if absent.
 	SessionExpiresAt time.Time
 
-	ACR    string   // "acr": authentication context class reference
-	AMR    []string // "amr": authentication methods references
+	ACR string   // "acr": authentication context class reference
+	AMR []string // "amr": authentication methods references
+	// Actor ("act", RFC 8693 section 4.1) is who acts for the subject, such as
+	// support staff who signed in as the user; empty for the user.
+	Actor  string
 	Scopes []string // "scope", separated by spaces in the token
 	Roles  []string // "roles" (RFC 9068 section 2.2.3.1)
 
@@ -85,7 +88,7 @@ func (c *Claims) FirstUse() bool { return c.marked != nil && c.marked.CompareAnd
 // for EXP, the next takes for exp.
 var registered = [...]string{
 	"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "sid", "gen", "auth_time", "session_exp",
-	"acr", "amr", "scope", "roles", "cnf", "iat_ms",
+	"acr", "amr", "act", "scope", "roles", "cnf", "iat_ms",
 }
 
 // isReserved reports whether a member is one of the registered, or spelt like

@@ -97,7 +97,7 @@ func checkIssue(c Claims) error {
 	switch {
 	case c.Subject == "" || c.SessionID == "" || c.AuthTime.IsZero():
 		return errors.New("access: Claims.Subject, SessionID and AuthTime are mandatory")
-	case slices.ContainsFunc(slices.Concat([]string{c.Subject, c.SessionID, c.ClientID, c.ACR}, c.AMR, c.Roles), func(s string) bool { return !utf8.ValidString(s) }):
+	case slices.ContainsFunc(slices.Concat([]string{c.Subject, c.SessionID, c.ClientID, c.ACR, c.Actor}, c.AMR, c.Roles), func(s string) bool { return !utf8.ValidString(s) }):
 		return errors.New("access: Claims hold text that is not UTF-8")
 	case c.Generation > maxInteger:
 		return errors.New("access: Claims.Generation exceeds 2^53-1")
@@ -162,6 +162,10 @@ func (c *Claims) encode() (body []byte, plain bool) {
 	}
 	if len(c.AMR) > 0 {
 		o.strings(`,"amr":`, c.AMR)
+	}
+	if c.Actor != "" {
+		o.string(`,"act":{"sub":`, c.Actor)
+		o.text = append(o.text, '}')
 	}
 	if len(c.Scopes) > 0 {
 		o.string(`,"scope":`, strings.Join(c.Scopes, " "))

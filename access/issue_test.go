@@ -71,7 +71,7 @@ func TestIssueAndVerifyAgree(t *testing.T) {
 		Issuer: "ignored", Audience: []string{"ignored"}, ID: "ignored", IssuedAt: at.Add(-time.Hour),
 		Subject: `<a&"\  é😀>`, ClientID: "phone", SessionID: "s/1", Generation: 1<<53 - 1,
 		NotBefore: at.Add(-time.Minute), AuthTime: at.Add(-time.Hour), SessionExpiresAt: at.Add(time.Hour),
-		ACR: "urn:mfa", AMR: []string{"pwd", "otp"}, Scopes: []string{"read", "write:all"}, Roles: []string{"admin", "a,b"},
+		ACR: "urn:mfa", AMR: []string{"pwd", "otp"}, Actor: "sam", Scopes: []string{"read", "write:all"}, Roles: []string{"admin", "a,b"},
 		KeyThumbprint: thumbprint,
 	}
 	text, issued := issue(t, tokens, asked)

@@ -170,6 +170,8 @@ func (r *claimsReader) member(name, raw string) error {
 		c.ACR, ok = stringValue(raw)
 	case "amr":
 		c.AMR, ok = stringsValue(raw)
+	case "act":
+		c.Actor, ok = actorValue(raw)
 	case "scope":
 		c.Scopes, ok = scopeValue(raw)
 	case "roles":
@@ -279,6 +281,19 @@ func stringsValue(raw string) ([]string, bool) {
 			rest = rest[1:]
 		}
 	}
+}
+
+// actorValue reads the current actor's name (RFC 8693 section 4.1). Whom that
+// one acts for in turn is of no consequence, says the standard, and neither is
+// anything else that an issuer writes of the actor.
+func actorValue(raw string) (actor string, ok bool) {
+	err := scanObject(raw, func(name, raw string) error {
+		if name == "sub" {
+			actor, ok = stringValue(raw)
+		}
+		return nil
+	})
+	return actor, ok && err == nil && actor != ""
 }
 
 // stringValue reads a JSON string that scanObject found well-formed.

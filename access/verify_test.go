@@ -289,6 +289,16 @@ func TestPayloads(t *testing.T) {
 		{"roles empty", with("roles", `[ ]`), nil},
 		{"methods an object", with("amr", `{}`), access.ErrClaims},
 		{"class a number", with("acr", `1`), access.ErrClaims},
+		{"actor", with("act", `{"sub":"sam","iss":"https://support.example"}`), nil},
+		{"actor for an actor", with("act", `{"sub":"sam","act":{"sub":"kim"}}`), nil},
+		{"actor a string", with("act", `"sam"`), access.ErrClaims},
+		{"actor null", with("act", `null`), access.ErrClaims},
+		{"actor without a name", with("act", `{}`), access.ErrClaims},
+		{"actor with an empty name", with("act", `{"sub":""}`), access.ErrClaims},
+		{"actor whose name is a number", with("act", `{"sub":1}`), access.ErrClaims},
+		{"actor with two names", with("act", `{"sub":"sam","sub":"kim"}`), access.ErrClaims},
+		{"actor of an actor alone", with("act", `{"act":{"sub":"kim"}}`), access.ErrClaims},
+		{"actor in capitals besides", payload(nil, `"ACT":{"sub":"sam"}`), access.ErrMalformed},
 		{"scope a list", with("scope", `["read"]`), access.ErrClaims},
 		{"scope empty", with("scope", `""`), nil},
 		{"scope with a tab", with("scope", `"read\twrite"`), access.ErrClaims},
@@ -360,7 +370,7 @@ func TestClaimsArriveAsTheyWereWritten(t *testing.T) {
 	a, tokens := newAuthor(t, access.EdDSA, access.Config{})
 	got, err := tokens.Verify(a.token(a.header(), payload(map[string]string{
 		"sub": `"<al\u00efce> \"\ud83d\ude00\""`, "aud": `["app","b,\"]c"]`, "client_id": `"client"`, "gen": "7",
-		"nbf": "1749999999", "session_exp": "1752592000", "acr": `"urn:x"`, "amr": `[ "pwd" , "otp" ]`,
+		"nbf": "1749999999", "session_exp": "1752592000", "acr": `"urn:x"`, "amr": `[ "pwd" , "otp" ]`, "act": `{ "sub" : "s\u00e4m" }`,
 		"scope": `"read  write:all"`, "roles": `["admin","Große \\ Leute"]`, "iat_ms": "250",
 	})))
 	if err != nil {
@@ -371,7 +381,7 @@ func TestClaimsArriveAsTheyWereWritten(t *testing.T) {
 		SessionID: "family-1", Generation: 7,
 		IssuedAt: at.Add(250 * time.Millisecond), ExpiresAt: at.Add(10 * time.Minute),
 		NotBefore: at.Add(-time.Second), AuthTime: at.Add(-time.Hour), SessionExpiresAt: at.Add(30 * 24 * time.Hour),
-		ACR: "urn:x", AMR: []string{"pwd", "otp"}, Scopes: []string{"read", "write:all"}, Roles: []string{"admin", `Große \ Leute`},
+		ACR: "urn:x", AMR: []string{"pwd", "otp"}, Actor: "säm", Scopes: []string{"read", "write:all"}, Roles: []string{"admin", `Große \ Leute`},
 	}
 	compare(t, got, want)
 }

@@ -38,7 +38,7 @@ func reason(p pair, token string) string {
 		return "header: " + why
 	}
 	claims, why := members(text[1], "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "sid", "gen", "auth_time", "session_exp",
-		"acr", "amr", "scope", "roles", "iat_ms")
+		"acr", "amr", "act", "scope", "roles", "iat_ms")
 	if why != "" {
 		return "payload: " + why
 	}
@@ -90,6 +90,11 @@ func claimsReason(c map[string]json.RawMessage) string {
 	}
 	if raw, ok := c["scope"]; ok && (!isText(raw) || strings.ContainsFunc(text(raw), func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' })) {
 		return "scope is no list of scopes"
+	}
+	if raw, ok := c["act"]; ok {
+		if actor, why := members(raw); why != "" || text(actor["sub"]) == "" {
+			return "act names nobody"
+		}
 	}
 	for _, name := range []string{"amr", "roles"} {
 		if raw, ok := c[name]; ok && !isTexts(raw) {
