@@ -132,7 +132,7 @@ func claims(i int) access.Claims {
 }
 
 // roles is the claims hook: what an app would ask its database.
-func roles(context.Context, string) (refresh.SubjectClaims, error) {
+func roles(context.Context, refresh.ClaimsRequest) (refresh.SubjectClaims, error) {
 	return refresh.SubjectClaims{Roles: []string{"admin", "billing", "support"}}, nil
 }
 

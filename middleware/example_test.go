@@ -25,8 +25,8 @@ func exampleAuth() (*middleware.Auth, *refresh.Sessions) {
 	check(err)
 	store, err := family.NewMemoryStore(family.MemoryConfig{})
 	check(err)
-	sessions, err := refresh.New(refresh.Config{Access: tokens, Store: store, Claims: func(_ context.Context, subject string) (refresh.SubjectClaims, error) {
-		if subject == "alice" {
+	sessions, err := refresh.New(refresh.Config{Access: tokens, Store: store, Claims: func(_ context.Context, q refresh.ClaimsRequest) (refresh.SubjectClaims, error) {
+		if q.Subject == "alice" {
 			return refresh.SubjectClaims{Roles: []string{"admin"}}, nil
 		}
 		return refresh.SubjectClaims{}, nil

@@ -52,6 +52,14 @@ func (c *counting) Find(ctx context.Context, s family.Subject, id family.ID, now
 	return c.Store.Find(ctx, s, id, now)
 }
 
+func (c *counting) SetData(ctx context.Context, s family.Subject, id family.ID, data string, now time.Time) (family.Record, error) {
+	c.calls.Add(1)
+	if c.away.Load() {
+		return family.Record{}, refresh.ErrUnavailable
+	}
+	return c.Store.SetData(ctx, s, id, data, now)
+}
+
 // app is a kit under test.
 type app struct {
 	*middleware.Auth
@@ -102,9 +110,12 @@ func newApp(t testing.TB, change ...func(*middleware.Config)) *app {
 	memory, err := family.NewMemoryStore(family.MemoryConfig{})
 	check()
 	a.store = &counting{Store: memory}
-	a.sessions, err = refresh.New(refresh.Config{Access: tokens, Store: a.store, Events: a.rec, Claims: func(_ context.Context, subject string) (refresh.SubjectClaims, error) {
-		if subject == "admin" {
+	a.sessions, err = refresh.New(refresh.Config{Access: tokens, Store: a.store, Events: a.rec, Claims: func(_ context.Context, q refresh.ClaimsRequest) (refresh.SubjectClaims, error) {
+		if q.Subject == "admin" {
 			return refresh.SubjectClaims{Roles: []string{"admin"}, Scopes: []string{"read", "write"}, Custom: map[string]string{"tenant": "acme"}}, nil
+		}
+		if q.Data != "" {
+			return refresh.SubjectClaims{Scopes: []string{"read"}, Custom: map[string]string{"tenant": q.Data}}, nil
 		}
 		return refresh.SubjectClaims{Scopes: []string{"read"}}, nil
 	}})

@@ -478,7 +478,7 @@ func TestTokensThatOutgrowACookie(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fat, err := refresh.New(refresh.Config{Access: issuer, Store: a.store, Events: a.rec, Claims: func(context.Context, string) (refresh.SubjectClaims, error) {
+	fat, err := refresh.New(refresh.Config{Access: issuer, Store: a.store, Events: a.rec, Claims: func(context.Context, refresh.ClaimsRequest) (refresh.SubjectClaims, error) {
 		return refresh.SubjectClaims{Custom: map[string]string{"bulk": strings.Repeat("x", 4000)}}, nil
 	}})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sessionkit/sessionkit/access"
@@ -12,34 +13,115 @@ import (
 )
 
 // ask calls the claims hook.
-func (s *Sessions) ask(ctx context.Context, subject string, c Client) (claims SubjectClaims, err error) {
+func (s *Sessions) ask(ctx context.Context, q ClaimsRequest) (claims SubjectClaims, err error) {
 	if s.claims == nil {
 		return SubjectClaims{}, nil
 	}
+	e := Event{Subject: q.Subject, Actor: q.Actor}
 	defer func() {
 		if p := recover(); p != nil {
-			claims, err = SubjectClaims{}, s.unavailableTo(ctx, c, Event{Subject: subject}, errors.New("the claims hook panicked"))
+			claims, err = SubjectClaims{}, s.unavailableTo(ctx, q.Client, e, errors.New("the claims hook panicked"))
 		}
 	}()
-	if claims, err = s.claims(ctx, subject); err == nil {
+	q.Client.BrowserKey = "" // what somebody logs must open nothing
+	if claims, err = s.claims(ctx, q); err == nil {
 		err = ctx.Err() // as promised of a hook that takes too long
 	}
 	switch {
 	case err == nil:
 		return claims, nil
 	case errors.Is(err, ErrDenied):
-		s.Record(ctx, c, Event{Kind: EventDenied, Subject: subject})
+		e.Kind = EventDenied
+		s.Record(ctx, q.Client, e)
 		return SubjectClaims{}, ErrDenied
 	}
-	return SubjectClaims{}, s.unavailableTo(ctx, c, Event{Subject: subject}, fmt.Errorf("claims hook: %w", err))
+	return SubjectClaims{}, s.unavailableTo(ctx, q.Client, e, fmt.Errorf("claims hook: %w", err))
+}
+
+// about is what the claims hook is told of a session.
+func about(rec *family.Record, tok *token, c Client) ClaimsRequest {
+	q := ClaimsRequest{Subject: tok.subject, SessionID: tok.family.String(), Actor: tok.actor, Client: c}
+	if isTold(rec) {
+		q.Data, q.Auth = rec.Data, authOf(rec, tok)
+	}
+	return q
+}
+
+// isTold reports whether the record has something that the claims hook is told.
+func isTold(rec *family.Record) bool {
+	return rec.Data != "" || rec.ACR != "" || len(rec.AMR) > 0 || rec.StepUp.By != (family.Attempt{})
+}
+
+// authOf is the authentication context that goes with tok: that of the newest
+// step-up for the tokens that were made by it and their successors, and that of
+// the login for all others.
+func authOf(rec *family.Record, tok *token) AuthContext {
+	if up := &rec.StepUp; tok.by == up.By && up.By != (family.Attempt{}) {
+		return AuthContext{up.Time, up.ACR, up.AMR}
+	}
+	return AuthContext{rec.AuthTime, rec.ACR, rec.AMR}
+}
+
+// sameSession reports whether two requests tell the claims hook the same of one
+// session.
+func sameSession(a, b *ClaimsRequest) bool {
+	return a.Data == b.Data && a.Auth.Time.Equal(b.Auth.Time) && a.Auth.ACR == b.Auth.ACR && slices.Equal(a.Auth.AMR, b.Auth.AMR)
+}
+
+// claimsFor asks the claims hook about the session of a presented token, and
+// returns what it was told. A session whose record has something to tell is
+// read first.
+func (s *Sessions) claimsFor(ctx context.Context, p *presented) (q ClaimsRequest, claims SubjectClaims, err error) {
+	rec := new(family.Record)
+	if p.rec != nil {
+		rec = p.rec
+	} else if s.claims != nil && p.token.told {
+		if *rec, err = s.store.Find(ctx, p.subject, p.token.family, s.access.Now()); err != nil {
+			return q, claims, s.unavailable(ctx, p.event(), err)
+		}
+	}
+	q = about(rec, p.token, p.client)
+	if p.stepUp != nil {
+		q.Auth = AuthContext{p.stepUp.Time, p.stepUp.ACR, p.stepUp.AMR}
+	}
+	if claims, err = s.askOrEnd(ctx, p, q); err == nil {
+		err = s.checkIssue(ctx, p, claims)
+	}
+	return q, claims, err
+}
+
+// claimsAfter asks once more when the store knows more of the session than the
+// hook was told. Nothing is lost when it fails in passing: the presented token
+// is answered with the same successor.
+func (s *Sessions) claimsAfter(ctx context.Context, p *presented, q ClaimsRequest, rec *family.Record, tok *token, claims SubjectClaims) (SubjectClaims, error) {
+	if s.claims == nil {
+		return claims, nil
+	}
+	now := about(rec, tok, p.client)
+	if sameSession(&now, &q) {
+		return claims, nil
+	}
+	return s.askOrEnd(ctx, p, now)
+}
+
+// askOrEnd is ask for a session that ends when the hook refuses.
+func (s *Sessions) askOrEnd(ctx context.Context, p *presented, q ClaimsRequest) (SubjectClaims, error) {
+	claims, err := s.ask(ctx, q)
+	if errors.Is(err, ErrDenied) {
+		if _, rerr := s.revoke(ctx, p.token.held(), family.RevokeRequest{Subject: p.subject, Family: p.token.family, Reason: family.ReasonDenied}); rerr != nil {
+			return SubjectClaims{}, rerr
+		}
+	}
+	return claims, err
 }
 
 // accessClaims are those of the access token that goes with tok.
 func (s *Sessions) accessClaims(rec *family.Record, tok *token, a SubjectClaims) access.Claims {
+	auth := authOf(rec, tok)
 	c := access.Claims{
 		Subject: tok.subject, SessionID: tok.family.String(), Generation: uint64(tok.generation),
-		AuthTime: rec.AuthTime, ExpiresAt: rec.AbsoluteExpiry, SessionExpiresAt: rec.AbsoluteExpiry,
-		ACR: rec.ACR, AMR: rec.AMR, Roles: a.Roles, Scopes: a.Scopes, Custom: a.Custom,
+		AuthTime: auth.Time, ExpiresAt: rec.AbsoluteExpiry, SessionExpiresAt: rec.AbsoluteExpiry,
+		ACR: auth.ACR, AMR: auth.AMR, Actor: tok.actor, Roles: a.Roles, Scopes: a.Scopes, Custom: a.Custom,
 		DeviceBound: !rec.Key.IsZero(),
 	}
 	if rec.Key.Kind == family.KeyDPoP {
@@ -53,12 +135,10 @@ func (s *Sessions) accessClaims(rec *family.Record, tok *token, a SubjectClaims)
 
 // grant signs the access token that goes with tok.
 func (s *Sessions) grant(ctx context.Context, rec *family.Record, tok *token, a SubjectClaims, c Client, o family.Outcome, now time.Time) (*Grant, error) {
-	accessToken, claims, err := s.access.Issue(s.accessClaims(rec, tok, a))
-	if err == nil && c.MaxAccessToken > 0 && len(accessToken) > c.MaxAccessToken {
-		err = fmt.Errorf("%w: an access token of %d bytes, where the client keeps %d", access.ErrCannotIssue, len(accessToken), c.MaxAccessToken)
-	}
+	tok.told = isTold(rec)
+	accessToken, claims, err := s.sign(ctx, s.accessClaims(rec, tok, a), c)
 	if err != nil {
-		return nil, s.notIssued(ctx, c, Event{Subject: tok.subject, SessionID: tok.family.String()}, err)
+		return nil, err
 	}
 	refreshToken, err := s.codec.encode(tok)
 	if err != nil {
@@ -72,6 +152,18 @@ func (s *Sessions) grant(ctx context.Context, rec *family.Record, tok *token, a 
 		g.BrowserKey = s.codec.browserKey(tok.family)
 	}
 	return g, nil
+}
+
+// sign issues an access token for a client.
+func (s *Sessions) sign(ctx context.Context, claims access.Claims, c Client) (string, *access.Claims, error) {
+	text, issued, err := s.access.Issue(claims)
+	if err == nil && c.MaxAccessToken > 0 && len(text) > c.MaxAccessToken {
+		err = fmt.Errorf("%w: an access token of %d bytes, where the client keeps %d", access.ErrCannotIssue, len(text), c.MaxAccessToken)
+	}
+	if err != nil {
+		return "", nil, s.notIssued(ctx, c, Event{Subject: claims.Subject, Actor: claims.Actor, SessionID: claims.SessionID}, err)
+	}
+	return text, issued, nil
 }
 
 // notIssued tells what can never be issued from a signer that fails today.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 const issuer = "https://app.example"
@@ -88,6 +89,61 @@ func TestTokensHaveOneSpelling(t *testing.T) {
 		refused("with white space", " "+text)
 		refused("longer", text+"AAAA")
 		refused("standard alphabet", base64.StdEncoding.EncodeToString(b))
+	}
+}
+
+// What stands behind the secret has one spelling too, and nothing in it is
+// believed without the MAC.
+func TestTokensThatSayMoreHaveOneSpelling(t *testing.T) {
+	tokens := tokensOf(t, newRing(t, newKeys(t)))
+	for _, tt := range []struct {
+		actor string
+		by    family.Attempt
+	}{{"", family.Attempt{1}}, {"x", family.Attempt{}}, {strings.Repeat("x", 255), family.Attempt{0, 0, 0, 0, 0, 1}}} {
+		text, err := refresh.NewLongToken(tokens, strings.Repeat("s", 255), tt.actor, tt.by)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := refresh.Reencode(tokens, text); err != nil || again != text {
+			t.Errorf("actor %.3q, step-up %v: %v", tt.actor, tt.by, err)
+		}
+		b, err := base64.RawURLEncoding.DecodeString(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range b {
+			b[i] ^= 1
+			if _, err := refresh.Reencode(tokens, base64.RawURLEncoding.EncodeToString(b)); !errors.Is(err, refresh.ErrInvalidToken) {
+				t.Errorf("a flipped bit in byte %d is accepted", i)
+			}
+			b[i] ^= 1
+		}
+	}
+
+	plain, err := base64.RawURLEncoding.DecodeString(newToken(t, tokens.Keys(), "s", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := plain[:len(plain)-32-1]
+	for name, tt := range map[string]struct {
+		flags byte
+		rest  string
+	}{
+		"a step-up by nobody":              {8, "\x00\x00\x00\x00\x00\x00alice"},
+		"a step-up that is cut":            {8, "\x01\x01"},
+		"a step-up without a subject":      {8, "\x01\x00\x00\x00\x00\x00"},
+		"an actor without a name":          {16, "\x00alice"},
+		"an actor longer than the token":   {16, "\x09alice"},
+		"an actor as long as the token":    {16, "\x05alice"},
+		"an actor without anything":        {16, ""},
+		"a flag that nobody knows":         {32, "alice"},
+		"all that is left is the subject?": {0, ""},
+	} {
+		b := append([]byte{head[0], tt.flags}, head[2:]...)
+		b = refresh.Sign(tokens, append(b, tt.rest...))
+		if _, err := refresh.Reencode(tokens, base64.RawURLEncoding.EncodeToString(b)); !errors.Is(err, refresh.ErrInvalidToken) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -124,11 +124,36 @@ const requireWithin = time.Minute
 // refuses the subject for good and revokes the session; any other error, a
 // panic or exceeding Config.Timeout is a passing failure: the client is told
 // to try again, and nothing is lost. It is called before anything is written,
-// and may be called more than once for one refresh. Requests that renew the
-// same session at the same time share one call, with the context values of
+// and may be called more than once for one refresh: once more when the store
+// turns out to know more of the session than it was told. Requests that renew
+// the same session at the same time share one call, with the context values of
 // whichever came first. If it ignores its context, the request blocks until it
 // returns.
-type ClaimsFunc func(ctx context.Context, subject string) (SubjectClaims, error)
+type ClaimsFunc func(ctx context.Context, q ClaimsRequest) (SubjectClaims, error)
+
+// A ClaimsRequest says for which session claims are wanted.
+type ClaimsRequest struct {
+	Subject   string
+	SessionID string
+	// Actor is who acts for the subject, empty for the subject: see Login.
+	Actor string
+	// Data is what the app keeps with the session: see Login.
+	Data string
+	// Auth says how and when the user proved who they are. It is the zero
+	// AuthContext, Time included, for a session without data, ACR, AMR and
+	// step-up: the store is not read for it.
+	Auth AuthContext
+	// Client is whose request it is, without its browser key.
+	Client Client
+}
+
+// An AuthContext says how and when a user proved who they are (RFC 9068 section
+// 2.2.1).
+type AuthContext struct {
+	Time time.Time
+	ACR  string
+	AMR  []string
+}
 
 // SubjectClaims are what a subject may do, as access tokens carry it.
 type SubjectClaims struct {

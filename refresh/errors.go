@@ -55,6 +55,12 @@ var (
 	// ErrCannotIssue: the claims do not fit into a token, or into what the
 	// client can keep of one. No retry helps.
 	ErrCannotIssue = errors.New("refresh: the claims cannot be issued")
+	// ErrImpersonated: somebody acts for the user, and only the user may do
+	// this.
+	ErrImpersonated = errors.New("refresh: only the user may do this, and somebody acts for them")
+	// ErrOutdated: the access token is older than the session's newest tokens,
+	// and a step-up needs these. The client renews, and asks again.
+	ErrOutdated = errors.New("refresh: the access token is not the session's newest")
 	// ErrSubject: a subject must be 1 to 255 bytes of UTF-8 without control
 	// characters.
 	ErrSubject = errors.New("refresh: invalid subject")

@@ -39,15 +39,20 @@ const (
 	EventCannotIssue   EventKind = "cannot_issue"         // the claims cannot be put into a token or cookie: no retry helps
 	EventProofMissing  EventKind = "proof_missing"        // a token of a session that is bound to a device key came without a proof of it
 	EventProofRefused  EventKind = "proof_refused"        // a proof is no good: of another key, used before, altered, made for another request
+	EventStepUp        EventKind = "step_up"              // the user proved who they are once more
+	EventData          EventKind = "data_changed"         // the app changed what it keeps with a session
 )
 
 // An Event is something that security monitoring wants to know (OWASP ASVS
 // V16.3). It never holds a token, a cookie or a key. Fields that do not apply
 // are zero.
 type Event struct {
-	Kind       EventKind
-	Time       time.Time
-	Subject    string
+	Kind    EventKind
+	Time    time.Time
+	Subject string
+	// Actor is who acts for the subject, as support staff do who signed in as
+	// the user; empty for the user.
+	Actor      string
 	SessionID  string
 	Generation uint32
 	Reason     family.Reason
@@ -97,6 +102,7 @@ func (r eventLogger) HandleEvent(ctx context.Context, e Event) {
 	text("event", string(e.Kind))
 	attrs = append(attrs, slog.Time("at", e.Time.UTC()))
 	text("sub", printable(clip(e.Subject, maxSubject)))
+	text("actor", printable(clip(e.Actor, maxSubject)))
 	text("sid", e.SessionID)
 	if e.SessionID != "" {
 		attrs = append(attrs, slog.Uint64("generation", uint64(e.Generation)))

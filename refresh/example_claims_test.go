@@ -19,8 +19,8 @@ func (a accounts) ByID(_ context.Context, id string) (account, error) { return a
 
 var users = accounts{"alice": {Active: true, Roles: []string{"editor"}}, "bob": {}}
 
-func rolesOf(ctx context.Context, subject string) (refresh.SubjectClaims, error) {
-	user, err := users.ByID(ctx, subject)
+func rolesOf(ctx context.Context, q refresh.ClaimsRequest) (refresh.SubjectClaims, error) {
+	user, err := users.ByID(ctx, q.Subject)
 	switch {
 	case err != nil: // the database is away: try again later
 		return refresh.SubjectClaims{}, err
@@ -32,8 +32,8 @@ func rolesOf(ctx context.Context, subject string) (refresh.SubjectClaims, error)
 
 // A deactivated user is refused for good; every other error is temporary.
 func ExampleClaimsFunc_deactivated() {
-	claims, _ := rolesOf(context.Background(), "alice")
-	_, err := rolesOf(context.Background(), "bob")
+	claims, _ := rolesOf(context.Background(), refresh.ClaimsRequest{Subject: "alice"})
+	_, err := rolesOf(context.Background(), refresh.ClaimsRequest{Subject: "bob"})
 	fmt.Println(claims.Roles, errors.Is(err, refresh.ErrDenied))
 	// Output: [editor] true
 }

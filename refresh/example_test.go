@@ -91,7 +91,7 @@ func ExampleNew() {
 // The app's own database says what a user may do, at every refresh.
 func ExampleClaimsFunc() {
 	active := true
-	sessions := exampleSessions(refresh.Config{Claims: func(ctx context.Context, subject string) (refresh.SubjectClaims, error) {
+	sessions := exampleSessions(refresh.Config{Claims: func(ctx context.Context, q refresh.ClaimsRequest) (refresh.SubjectClaims, error) {
 		if !active {
 			return refresh.SubjectClaims{}, refresh.ErrDenied
 		}

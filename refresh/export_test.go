@@ -2,6 +2,7 @@ package refresh
 
 import (
 	"github.com/sessionkit/sessionkit/access"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // What the tests of this package's parsers need of its inside.
@@ -25,6 +26,23 @@ func NewToken(tokens *access.Tokens, subject string, generation uint32) (string,
 	return c.encode(&t)
 }
 
+// NewLongToken encodes a token that says all that one can say. Whatever is zero
+// is left out.
+func NewLongToken(tokens *access.Tokens, subject, actor string, by family.Attempt) (string, error) {
+	c := newCodec(tokens)
+	t := token{subject: subject, actor: actor, by: by, told: true}
+	id := c.mac.keys()[0].ID
+	copy(t.family[:], id[:])
+	return c.encode(&t)
+}
+
+// Sign puts a MAC behind a token's bytes, whatever they say.
+func Sign(tokens *access.Tokens, b []byte) []byte {
+	c := newCodec(tokens)
+	sum := mac(&c.mac.keys()[0], b)
+	return append(b, sum[:]...)
+}
+
 // SuccessorOf returns the text of a token's successor.
 func SuccessorOf(tokens *access.Tokens, text string) (string, error) {
 	c := newCodec(tokens)
@@ -32,7 +50,7 @@ func SuccessorOf(tokens *access.Tokens, text string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	next, err := c.successor(&t)
+	next, err := c.successor(&t, t.hash())
 	if err != nil {
 		return "", err
 	}
@@ -44,3 +62,11 @@ func DeviceLabel(ua string) string { return deviceLabel(ua) }
 
 // ParseUserAgent is parseUserAgent.
 func ParseUserAgent(ua string) (product, platform string) { return parseUserAgent(ua) }
+
+// SubjectKey is the key by which the store knows the subject of a token's family.
+func SubjectKey(tokens *access.Tokens, text string) family.Subject {
+	c := newCodec(tokens)
+	t, _ := c.decode(text)
+	key, _ := c.subjectKey(t.subject, t.family)
+	return key
+}

@@ -125,6 +125,9 @@ func (b Binding) missing(f family.Fingerprint) (c family.Components) {
 	return c & b.Enforced
 }
 
+// bindsDevice reports whether a login came with a device id that was looked at.
+func bindsDevice(f family.Fingerprint) bool { return f[2] != ([12]byte{}) }
+
 // network masks an address. An IPv4 address mapped into IPv6 is the IPv4
 // address, and a zone is no part of who the client is.
 func (b Binding) network(ip netip.Addr) string {

@@ -17,8 +17,14 @@ type SessionInfo struct {
 	LastUsedAt time.Time `json:"last_used_at"`
 	UserAgent  string    `json:"user_agent"`
 	IP         string    `json:"ip"`
-	// DeviceBound says that the session is bound to a key of its device.
+	// DeviceBound: renewals need a key that cannot leave the device.
 	DeviceBound bool `json:"device_bound"`
+	// Data is what the app keeps with the session.
+	Data string `json:"data,omitempty"`
+	// Actor is who signed in as the user, and Reason is why; empty where it
+	// was the user.
+	Actor  string `json:"actor,omitempty"`
+	Reason string `json:"reason,omitempty"`
 }
 
 // List returns the sessions of the current session's subject, newest first.
@@ -30,7 +36,7 @@ func (s *Sessions) List(ctx context.Context, current *access.Claims) ([]SessionI
 	for _, key := range s.codec.subjectKeys(current.Subject) {
 		records, err := s.store.List(ctx, key, s.access.Now())
 		if err != nil {
-			return nil, s.unavailable(ctx, Event{Subject: current.Subject}, err)
+			return nil, s.unavailable(ctx, Event{Subject: current.Subject, Actor: current.Actor}, err)
 		}
 		for _, rec := range records {
 			id := rec.ID.String()
@@ -38,7 +44,7 @@ func (s *Sessions) List(ctx context.Context, current *access.Claims) ([]SessionI
 				ID: id, Current: id == current.SessionID,
 				CreatedAt: rec.CreatedAt.UTC(), LastUsedAt: rec.LastUsed().UTC(),
 				UserAgent: rec.Device.UserAgent, IP: rec.Device.IP,
-				DeviceBound: !rec.Key.IsZero(),
+				DeviceBound: !rec.Key.IsZero(), Data: rec.Data, Actor: rec.Actor, Reason: rec.ActorReason,
 			})
 		}
 	}

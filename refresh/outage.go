@@ -80,7 +80,7 @@ func (s *Sessions) VerifyInOutage(ctx context.Context, accessToken string, grace
 	case !c.SessionExpiresAt.IsZero() && !now.Before(c.SessionExpiresAt):
 		return nil, access.ErrExpired
 	}
-	s.record(ctx, Event{Kind: EventOutage, Subject: c.Subject, SessionID: c.SessionID, Generation: uint32(c.Generation)})
+	s.record(ctx, Event{Kind: EventOutage, Subject: c.Subject, Actor: c.Actor, SessionID: c.SessionID, Generation: uint32(c.Generation)})
 	return c, nil
 }
 

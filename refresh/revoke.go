@@ -30,7 +30,7 @@ func (s *Sessions) Revoke(ctx context.Context, subject, sessionID string, why fa
 	if !ok {
 		return ErrNotFound
 	}
-	res, err := s.revoke(ctx, subject, family.RevokeRequest{Subject: key, Family: id, Reason: why})
+	res, err := s.revoke(ctx, Held{subject: subject}, family.RevokeRequest{Subject: key, Family: id, Reason: why})
 	if err == nil && !res.Known {
 		return ErrNotFound
 	}
@@ -61,7 +61,7 @@ func (s *Sessions) revokeAll(ctx context.Context, subject string, req family.Rev
 	}
 	for _, key := range s.codec.subjectKeys(subject) {
 		req.Subject = key
-		if _, err := s.revoke(ctx, subject, req); err != nil {
+		if _, err := s.revoke(ctx, Held{subject: subject}, req); err != nil {
 			return err
 		}
 	}
@@ -72,6 +72,7 @@ func (s *Sessions) revokeAll(ctx context.Context, subject string, req family.Rev
 // end it. The zero Held names none.
 type Held struct {
 	subject    string
+	actor      string
 	family     family.ID
 	generation uint32
 	// refresh: the token was a refresh token.
@@ -87,7 +88,9 @@ func (s *Sessions) HeldRefresh(token string) (Held, error) {
 	if err != nil {
 		return Held{}, err
 	}
-	return Held{subject: t.subject, family: t.family, generation: t.generation, refresh: true}, nil
+	h := t.held()
+	h.refresh = true
+	return h, nil
 }
 
 // HeldAccess reads an access token that is valid, or expired within the last
@@ -107,7 +110,12 @@ func (s *Sessions) HeldClaims(c *access.Claims) (Held, error) {
 	if err != nil || !s.Issued(c) {
 		return Held{}, access.ErrClaims
 	}
-	return Held{subject: c.Subject, family: id, generation: uint32(c.Generation)}, nil
+	return heldBy(c, id), nil
+}
+
+// heldBy names the session of claims, whose id is given.
+func heldBy(c *access.Claims, id family.ID) Held {
+	return Held{subject: c.Subject, actor: c.Actor, family: id, generation: uint32(c.Generation)}
 }
 
 // SignOut ends the sessions of which a client showed a token. A refresh token
@@ -123,21 +131,21 @@ func (s *Sessions) SignOut(ctx context.Context, c Client, held ...Held) error {
 			Subject: key, Family: h.family, Reason: family.ReasonLogout,
 			Proven: !s.revoked.has(h.family.String()), CheckGeneration: h.refresh, Generation: h.generation,
 		}
-		res, err := s.revoke(ctx, h.subject, req)
+		res, err := s.revoke(ctx, h, req)
 		if err != nil {
 			return err
 		}
 		if res.LeftBehind {
-			s.Record(ctx, c, Event{Kind: EventUnproven, Subject: h.subject, SessionID: h.family.String(), Generation: h.generation})
+			s.Record(ctx, c, Event{Kind: EventUnproven, Subject: h.subject, Actor: h.actor, SessionID: h.family.String(), Generation: h.generation})
 		}
 	}
 	return nil
 }
 
-// revoke completes and carries out a request, and refuses the families'
-// access tokens here once the store has ended them; other instances learn it
-// from the feed.
-func (s *Sessions) revoke(ctx context.Context, subject string, req family.RevokeRequest) (family.RevokeResult, error) {
+// revoke completes and carries out a request about sessions of h's subject, and
+// refuses the families' access tokens here once the store has ended them; other
+// instances learn it from the feed.
+func (s *Sessions) revoke(ctx context.Context, h Held, req family.RevokeRequest) (family.RevokeResult, error) {
 	if err := checkReason(req.Reason); err != nil {
 		return family.RevokeResult{}, err
 	}
@@ -145,7 +153,7 @@ func (s *Sessions) revoke(ctx context.Context, subject string, req family.Revoke
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
 	req.Attempt, req.Now = newAttempt(), s.access.Now().Truncate(time.Millisecond)
-	e := Event{Kind: EventRevoked, Subject: subject, Reason: req.Reason}
+	e := Event{Kind: EventRevoked, Subject: h.subject, Actor: h.actor, Reason: req.Reason}
 	if !req.Family.IsZero() {
 		e.SessionID = req.Family.String()
 	}

@@ -26,13 +26,9 @@ func (s *Sessions) Refresh(ctx context.Context, refreshToken string, c Client) (
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	p := presented{token: &tok, client: c}
-	var ok bool
-	if p.subject, ok = s.codec.subjectKey(tok.subject, tok.family); !ok {
-		return nil, ErrInvalidToken
-	}
-	if p.fingerprint, ok = s.fingerprint(tok.family, c); !ok {
-		return nil, ErrInvalidToken
+	p, err := s.present(&tok, tok.hash(), c)
+	if err != nil {
+		return nil, err
 	}
 	if err := s.checkBrowser(ctx, &p); err != nil {
 		return nil, err
@@ -47,6 +43,9 @@ func (s *Sessions) Refresh(ctx context.Context, refreshToken string, c Client) (
 // presented is one refresh token, authentic, and who shows it.
 type presented struct {
 	token       *token
+	hash        [32]byte // of the token's secret
+	stepUp      *family.StepUp
+	rec         *family.Record // not nil: the store was asked already
 	subject     family.Subject
 	client      Client
 	fingerprint family.Fingerprint
@@ -55,7 +54,26 @@ type presented struct {
 // event is what events about the token have in common.
 func (p *presented) event() Event {
 	d := p.client.device()
-	return Event{Subject: p.token.subject, SessionID: p.token.family.String(), Generation: p.token.generation, IP: d.IP, UserAgent: d.UserAgent}
+	return Event{Subject: p.token.subject, Actor: p.token.actor, SessionID: p.token.family.String(), Generation: p.token.generation, IP: d.IP, UserAgent: d.UserAgent}
+}
+
+// present completes what is laid before a family. It fails with ErrInvalidToken
+// when the family's root secret left the ring.
+func (s *Sessions) present(tok *token, hash [32]byte, c Client) (p presented, err error) {
+	subject, ok1 := s.codec.subjectKey(tok.subject, tok.family)
+	fingerprint, ok2 := s.fingerprint(tok.family, c)
+	if !ok1 || !ok2 {
+		return p, ErrInvalidToken
+	}
+	return presented{token: tok, hash: hash, subject: subject, client: c, fingerprint: fingerprint}, nil
+}
+
+// attempt names the call of the store.
+func (p *presented) attempt() family.Attempt {
+	if p.stepUp != nil {
+		return p.stepUp.By
+	}
+	return newAttempt()
 }
 
 // fingerprint returns false when the family's root secret left the ring.
@@ -69,13 +87,18 @@ func (s *Sessions) fingerprint(id family.ID, c Client) (family.Fingerprint, bool
 
 // checkBrowser refuses the token of a login that ended with its browser.
 func (s *Sessions) checkBrowser(ctx context.Context, p *presented) error {
-	if !p.token.browser || equalText(p.client.BrowserKey, s.codec.browserKey(p.token.family)) {
+	if s.keepsBrowserKey(p) {
 		return nil
 	}
 	e := p.event()
 	e.Kind, e.Err = EventRefused, ErrBrowserClosed
 	s.record(ctx, e)
 	return &RefusedError{Err: ErrBrowserClosed, SessionID: e.SessionID, Subject: e.Subject}
+}
+
+// keepsBrowserKey reports whether the client has what the token is no good without.
+func (s *Sessions) keepsBrowserKey(p *presented) bool {
+	return !p.token.browser || equalText(p.client.BrowserKey, s.codec.browserKey(p.token.family))
 }
 
 // rotate asks the app, then the store, then signs: if anything fails after
@@ -94,29 +117,15 @@ func (s *Sessions) rotate(ctx context.Context, p presented) (_ *Grant, err error
 	if s.revoked.has(p.token.family.String()) {
 		return nil, s.refuseKnown(ctx, p)
 	}
-	claims, err := s.ask(ctx, p.token.subject, p.client)
-	if errors.Is(err, ErrDenied) {
-		if _, rerr := s.revoke(ctx, p.token.subject, family.RevokeRequest{Subject: p.subject, Family: p.token.family, Reason: family.ReasonDenied}); rerr != nil {
-			return nil, rerr
-		}
-	}
+	q, claims, err := s.claimsFor(ctx, &p)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkIssue(ctx, &p, claims); err != nil {
-		return nil, err
-	}
-	next, err := s.codec.successor(p.token)
+	req, next, err := s.request(&p)
 	if err != nil {
 		return nil, err
 	}
-	now := s.access.Now().Truncate(time.Millisecond)
-	v, err := s.store.Rotate(ctx, family.RotateRequest{
-		Subject: p.subject, Family: p.token.family, Generation: p.token.generation,
-		Hash: p.token.hash(), Successor: next.hash(), Attempt: newAttempt(),
-		Fingerprint: p.fingerprint, Device: p.client.device(), Policy: s.policyFor(p.token), Now: now,
-		Key: p.client.Key, Proof: p.client.Proof,
-	})
+	v, err := s.store.Rotate(ctx, req)
 	e := p.event()
 	e.Differs = v.Differs
 	switch {
@@ -132,12 +141,31 @@ func (s *Sessions) rotate(ctx context.Context, p presented) (_ *Grant, err error
 	if !v.Outcome.Accepted() {
 		return nil, refusedBy(p.token, v)
 	}
+	if p.stepUp != nil && v.Record.StepUp.By != p.stepUp.By {
+		return nil, ErrOutdated
+	}
 	current, err := s.current(p.token, &next, &v)
 	if err != nil {
 		return nil, s.unavailable(ctx, e, err)
 	}
+	if claims, err = s.claimsAfter(ctx, &p, q, &v.Record, current, claims); err != nil {
+		return nil, err
+	}
 	limited := s.policy.Limit(v.Record)
-	return s.grant(ctx, &limited, current, claims, p.client, v.Outcome, now)
+	return s.grant(ctx, &limited, current, claims, p.client, v.Outcome, req.Now)
+}
+
+// request lays a token before its family, and returns its successor.
+func (s *Sessions) request(p *presented) (req family.RotateRequest, next token, err error) {
+	if next, err = s.codec.successor(p.token, p.hash); err != nil {
+		return req, next, err
+	}
+	return family.RotateRequest{
+		Subject: p.subject, Family: p.token.family, Generation: p.token.generation,
+		Hash: p.hash, Successor: next.hash(), Attempt: p.attempt(), StepUp: p.stepUp,
+		Fingerprint: p.fingerprint, Device: p.client.device(), Policy: s.policyFor(p.token),
+		Key: p.client.Key, Proof: p.client.Proof, Now: s.access.Now().Truncate(time.Millisecond),
+	}, next, nil
 }
 
 // policyFor is the configuration's, but for a login without a device id.
@@ -173,7 +201,7 @@ func (s *Sessions) current(was, next *token, v *family.Verdict) (*token, error) 
 	case was.generation:
 		at = was
 	case next.generation + 1:
-		further, err := s.codec.successor(next)
+		further, err := s.codec.successor(next, next.hash())
 		if err != nil {
 			return nil, err
 		}
@@ -191,7 +219,7 @@ func (s *Sessions) heal(ctx context.Context, p *presented, v family.Verdict) err
 	if v.Outcome != family.Gone || v.Record.Revoked == "" || s.access.Now().Sub(v.Record.RevokedAt) > s.revoked.keep {
 		return nil // or so old that no access token of it is left
 	}
-	_, err := s.revoke(ctx, p.token.subject, family.RevokeRequest{Subject: p.subject, Family: p.token.family, Reason: v.Record.Revoked})
+	_, err := s.revoke(ctx, p.token.held(), family.RevokeRequest{Subject: p.subject, Family: p.token.family, Reason: v.Record.Revoked})
 	return err
 }
 
@@ -207,7 +235,7 @@ func (s *Sessions) refuseKnown(ctx context.Context, p presented) error {
 	e.Reason = rec.Revoked
 	if rec.Revoked == "" && !rec.ID.IsZero() {
 		e.Reason = family.ReasonLogout
-		if _, err := s.revoke(ctx, p.token.subject, family.RevokeRequest{Subject: p.subject, Family: p.token.family, Reason: e.Reason}); err != nil {
+		if _, err := s.revoke(ctx, p.token.held(), family.RevokeRequest{Subject: p.subject, Family: p.token.family, Reason: e.Reason}); err != nil {
 			return err
 		}
 	}

@@ -461,7 +461,7 @@ func TestClaimsHook(t *testing.T) {
 		var mode atomic.Value
 		mode.Store("user")
 		k := newKit(t, func(c *refresh.Config) {
-			c.Claims = func(ctx context.Context, subject string) (refresh.SubjectClaims, error) {
+			c.Claims = func(ctx context.Context, q refresh.ClaimsRequest) (refresh.SubjectClaims, error) {
 				switch m := mode.Load().(string); m {
 				case "fail":
 					return refresh.SubjectClaims{}, errors.New("database gone")

@@ -150,7 +150,7 @@ func (q *settler) deliver(ctx context.Context, r report) {
 func (q *settler) tell(ctx context.Context, r report) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = q.s.unavailable(ctx, Event{Subject: r.subject, SessionID: r.family.String()}, errors.New("the store panicked"))
+			err = q.s.unavailable(ctx, Event{Subject: r.subject, Actor: r.actor, SessionID: r.family.String()}, errors.New("the store panicked"))
 		}
 	}()
 	subject, ok := q.s.codec.subjectKey(r.subject, r.family)
@@ -158,12 +158,12 @@ func (q *settler) tell(ctx context.Context, r report) (err error) {
 		return nil // the family's root secret left the ring, and the family with it
 	}
 	if r.end != "" {
-		_, err := q.s.revoke(ctx, r.subject, family.RevokeRequest{Subject: subject, Family: r.family, Proven: r.unsure, Reason: r.end})
+		_, err := q.s.revoke(ctx, r.Held, family.RevokeRequest{Subject: subject, Family: r.family, Proven: r.unsure, Reason: r.end})
 		return err
 	}
 	opCtx, cancel := context.WithTimeout(ctx, q.s.timeout)
 	defer cancel()
-	e := Event{Kind: EventSettled, Subject: r.subject, SessionID: r.family.String(), Generation: r.generation}
+	e := Event{Kind: EventSettled, Subject: r.subject, Actor: r.actor, SessionID: r.family.String(), Generation: r.generation}
 	if err := q.s.store.Settle(opCtx, subject, r.family, r.generation); err != nil {
 		if ctx.Err() == nil {
 			q.s.unavailable(ctx, e, err)

@@ -24,7 +24,7 @@ func TestALoginDoesNotSurviveADeactivationThatItRaces(t *testing.T) {
 		k := newKit(t, func(c *refresh.Config) {
 			late = &lateStart{Store: c.Store, before: func() { closed.Store(true) }}
 			c.Store = late
-			c.Claims = func(context.Context, string) (refresh.SubjectClaims, error) {
+			c.Claims = func(context.Context, refresh.ClaimsRequest) (refresh.SubjectClaims, error) {
 				if closed.Load() {
 					return refresh.SubjectClaims{}, refresh.ErrDenied
 				}
@@ -123,7 +123,7 @@ func TestClaimsThatCannotBeIssuedChangeNothing(t *testing.T) {
 			k := newKit(t, func(c *refresh.Config) {
 				store = &countedStore{Store: c.Store}
 				c.Store = store
-				c.Claims = func(context.Context, string) (refresh.SubjectClaims, error) {
+				c.Claims = func(context.Context, refresh.ClaimsRequest) (refresh.SubjectClaims, error) {
 					if bad.Load() {
 						return claims, nil
 					}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/refresh/family"
@@ -33,6 +34,9 @@ type Grant struct {
 	RefreshExpiresAt time.Time
 	// Remember is false for a login that ends with the browser.
 	Remember bool
+	// InCookies is set by package middleware when the response's cookies carry
+	// the tokens.
+	InCookies bool
 }
 
 // ExpiresIn is the remaining lifetime of the access token in whole seconds,
@@ -40,6 +44,9 @@ type Grant struct {
 func (g *Grant) ExpiresIn() int64 {
 	return max(0, int64(g.Claims.ExpiresAt.Sub(g.IssuedAt)/time.Second))
 }
+
+// maxImpersonation is how long somebody may act for a user by one sign-in.
+const maxImpersonation = time.Hour
 
 // A Login describes a sign-in: the user has just proved who they are.
 type Login struct {
@@ -62,10 +69,25 @@ type Login struct {
 	// instead of Config.MaxSessions. 0 means the configuration's; at most
 	// family.ListLimit.
 	MaxSessions int
+	// Data is kept with the session and handed to the claims hook, such as the
+	// organisation that the user has chosen; SetData changes it. At most 256
+	// bytes of UTF-8. It is shown in the list of sessions: no place for secrets.
+	Data string
+	// Actor is who signs in as Subject, such as one of the support staff;
+	// empty for the user. Access tokens then name the actor ("act", RFC 8693
+	// section 4.1), and so do events. Such a session ends after an hour at the
+	// latest; it does not count among the user's and ends none of them. Whether
+	// Actor may do this is for the app to decide.
+	Actor string
+	// Reason is why, shown to the user in the list of sessions: printable UTF-8.
+	// It is mandatory with an Actor, and empty without; both together have at
+	// most 250 bytes.
+	Reason string
 	// Client is who signs in. Refreshes have to come from there.
 	Client Client
 	// Supersedes are the sessions that the client had so far. They end with
 	// the login, so that none that was planted is ever adopted (ASVS V7.2.4).
+	// A login with an Actor ends none of the Subject's.
 	Supersedes []Held
 }
 
@@ -82,12 +104,15 @@ func (s *Sessions) Start(ctx context.Context, p Login) (*Grant, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	claims, err := s.ask(ctx, p.Subject, p.Client)
+	tok, rec, err := s.newFamily(p)
 	if err != nil {
 		return nil, err
 	}
-	tok, rec, err := s.newFamily(ctx, p)
+	claims, err := s.ask(ctx, about(&rec, &tok, p.Client))
 	if err != nil {
+		return nil, err
+	}
+	if err := s.checkBinding(ctx, p, &tok, rec.Fingerprint); err != nil {
 		return nil, err
 	}
 	g, err := s.grant(ctx, &rec, &tok, claims, p.Client, family.Rotated, rec.CreatedAt)
@@ -99,8 +124,8 @@ func (s *Sessions) Start(ctx context.Context, p Login) (*Grant, error) {
 	}
 	// A deactivation between the first question and the store's answer found
 	// no session to end.
-	if _, err := s.ask(ctx, p.Subject, p.Client); errors.Is(err, ErrDenied) {
-		s.settler.end(Held{subject: p.Subject, family: rec.ID}, family.ReasonDenied)
+	if _, err := s.ask(ctx, about(&rec, &tok, p.Client)); errors.Is(err, ErrDenied) {
+		s.settler.end(tok.held(), family.ReasonDenied)
 		return nil, ErrDenied
 	}
 	return g, nil
@@ -119,16 +144,47 @@ func (s *Sessions) checkLogin(p *Login) error {
 	case p.MaxSessions < 0 || p.MaxSessions > family.ListLimit:
 		return fmt.Errorf("refresh: Login.MaxSessions is %d: use 1 to %d, or 0 for the configuration's", p.MaxSessions, family.ListLimit)
 	}
-	if text := strings.Join(append([]string{p.ACR}, p.AMR...), " "); len(text) > family.MaxAuthContext || printable(text) != text {
-		return fmt.Errorf("%w: Login.ACR and AMR must be printable and have at most %d bytes together", ErrCannotIssue, family.MaxAuthContext)
+	if err := checkAuth(p.ACR, p.AMR); err != nil {
+		return err
+	}
+	if err := checkData(p.Data); err != nil {
+		return err
+	}
+	return p.checkActor()
+}
+
+func checkAuth(acr string, amr []string) error {
+	if text := strings.Join(append([]string{acr}, amr...), " "); len(text) > family.MaxAuthContext || printable(text) != text {
+		return fmt.Errorf("%w: ACR and AMR must be printable and have at most %d bytes together", ErrCannotIssue, family.MaxAuthContext)
+	}
+	return nil
+}
+
+func checkData(data string) error {
+	if len(data) > family.MaxData || !utf8.ValidString(data) {
+		return fmt.Errorf("%w: a session's data is UTF-8 of at most %d bytes", ErrCannotIssue, family.MaxData)
+	}
+	return nil
+}
+
+func (p *Login) checkActor() error {
+	switch {
+	case p.Actor == "" && p.Reason == "":
+		return nil
+	case p.Actor == "" || p.Actor == p.Subject || checkSubject(p.Actor) != nil:
+		return errors.New("refresh: Login.Actor names nobody, or the subject, or holds control characters: name who signs in as the subject")
+	case p.Reason == "" || printable(p.Reason) != p.Reason:
+		return errors.New("refresh: Login.Reason is empty or not printable: say why the Actor signs in as the subject")
+	case len(p.Actor)+len(p.Reason) > family.MaxActor:
+		return fmt.Errorf("refresh: Login.Actor and Reason have more than %d bytes together: use a shorter reason", family.MaxActor)
 	}
 	return nil
 }
 
 // newFamily makes generation 0.
-func (s *Sessions) newFamily(ctx context.Context, p Login) (token, family.Record, error) {
+func (s *Sessions) newFamily(p Login) (token, family.Record, error) {
 	now := s.access.Now().Truncate(time.Millisecond)
-	tok := token{subject: p.Subject, browser: !p.Remember}
+	tok := token{subject: p.Subject, actor: p.Actor, browser: !p.Remember}
 	tok.noDevice = s.binding.preferred && p.Client.DeviceID == ""
 	rand.Read(tok.family[2:])
 	rand.Read(tok.secret[:])
@@ -147,19 +203,22 @@ func (s *Sessions) newFamily(ctx context.Context, p Login) (token, family.Record
 	rec := family.Record{
 		Subject: subject, ID: tok.family, Current: tok.hash(), Attempt: newAttempt(),
 		CreatedAt: now, RotatedAt: now, UsedAt: now, AuthTime: now.Truncate(time.Second),
-		Remember: p.Remember, ACR: p.ACR, AMR: p.AMR,
+		Remember: p.Remember, ACR: p.ACR, AMR: p.AMR, Data: p.Data, Actor: p.Actor, ActorReason: p.Reason,
 		Fingerprint: s.binding.fingerprint(fp, p.Client), Device: p.Client.device(),
 	}
 	if p.Client.Key.Kind == family.KeyDPoP && s.deviceKeys != DeviceKeysOff {
 		rec.Key = p.Client.Key
 	}
 	lifetime := shorter(s.lifetime(p.Remember), p.AbsoluteLifetime)
+	if p.Actor != "" {
+		lifetime = min(lifetime, maxImpersonation)
+	}
 	rec.AbsoluteExpiry = now.Add(lifetime).Truncate(time.Millisecond)
 	rec.Idle = min(s.policy.Idle, lifetime)
 	if p.IdleTimeout != 0 {
 		rec.Idle = min(rec.Idle, idleFor(p.IdleTimeout, s.access.Lifetime()))
 	}
-	return tok, rec, s.checkBinding(ctx, p, &tok, rec.Fingerprint)
+	return tok, rec, nil
 }
 
 // checkBinding refuses a login that lacks what is to be enforced. Where nothing
@@ -173,7 +232,7 @@ func (s *Sessions) checkBinding(ctx context.Context, p Login, tok *token, f fami
 	if missing == 0 {
 		return nil
 	}
-	s.Record(ctx, p.Client, Event{Kind: EventUnbound, Subject: p.Subject, Differs: missing})
+	s.Record(ctx, p.Client, Event{Kind: EventUnbound, Subject: p.Subject, Actor: p.Actor, Differs: missing})
 	if binding.preferred {
 		return nil
 	}
@@ -188,14 +247,14 @@ func (s *Sessions) keep(ctx context.Context, p Login, rec *family.Record) error 
 	same, others := s.superseded(p, rec)
 	req.Supersedes = same
 	res, err := s.admit(ctx, p.Subject, req)
-	e := Event{Subject: p.Subject, SessionID: rec.ID.String()}
+	e := Event{Subject: p.Subject, Actor: p.Actor, SessionID: rec.ID.String()}
 	switch {
 	case err != nil:
 		// The store may have kept the family, or still keep it later.
-		s.settler.undo(Held{subject: p.Subject, family: rec.ID})
+		s.settler.undo(Held{subject: p.Subject, actor: p.Actor, family: rec.ID})
 		return s.unavailable(ctx, e, err)
 	case res.Refused:
-		s.Record(ctx, p.Client, Event{Kind: EventLimit, Subject: p.Subject})
+		s.Record(ctx, p.Client, Event{Kind: EventLimit, Subject: p.Subject, Actor: p.Actor})
 		return ErrLimit
 	}
 	s.refuseHere(res.Superseded...)
@@ -204,7 +263,7 @@ func (s *Sessions) keep(ctx context.Context, p Login, rec *family.Record) error 
 	s.Record(ctx, p.Client, e)
 	for reason, ids := range map[family.Reason][]family.ID{family.ReasonLimit: res.Evicted, family.ReasonSuperseded: res.Superseded} {
 		if len(ids) > 0 {
-			s.Record(ctx, p.Client, Event{Kind: EventRevoked, Subject: p.Subject, SessionID: e.SessionID, Reason: reason, Count: len(ids)})
+			s.Record(ctx, p.Client, Event{Kind: EventRevoked, Subject: p.Subject, Actor: p.Actor, SessionID: e.SessionID, Reason: reason, Count: len(ids)})
 		}
 	}
 	// Sessions of another user, or of an older root secret, are elsewhere in
@@ -214,7 +273,7 @@ func (s *Sessions) keep(ctx context.Context, p Login, rec *family.Record) error 
 		if !ok {
 			continue
 		}
-		if _, err := s.revoke(ctx, h.subject, family.RevokeRequest{Subject: key, Family: h.family, Reason: family.ReasonSuperseded}); err != nil {
+		if _, err := s.revoke(ctx, h, family.RevokeRequest{Subject: key, Family: h.family, Reason: family.ReasonSuperseded}); err != nil {
 			s.settler.end(h, family.ReasonSuperseded)
 		}
 	}
@@ -225,6 +284,9 @@ func (s *Sessions) keep(ctx context.Context, p Login, rec *family.Record) error 
 // can end together with it, and all others.
 func (s *Sessions) superseded(p Login, rec *family.Record) (same []family.ID, others []Held) {
 	for _, h := range p.Supersedes {
+		if p.Actor != "" && h.subject == p.Subject && h.actor == "" {
+			continue // the user's own
+		}
 		key, ok := s.codec.subjectKey(h.subject, h.family)
 		if ok && key == rec.Subject && len(same) < family.MaxStep {
 			same = append(same, h.family)
@@ -253,6 +315,9 @@ func shorter(a, b time.Duration) time.Duration {
 
 // admit asks the store to keep a new family, within the subject's limit.
 func (s *Sessions) admit(ctx context.Context, subject string, req family.StartRequest) (family.StartResult, error) {
+	if req.Record.Actor != "" {
+		return s.store.Start(ctx, req) // which counts no such family
+	}
 	if req.RefuseAtLimit {
 		// No family is born under an older secret any more, so what is
 		// counted here can only become less.
@@ -303,7 +368,7 @@ func (s *Sessions) limitOlderSecrets(ctx context.Context, subject string, req fa
 			continue
 		}
 		var left []family.Record
-		if _, err = s.revoke(ctx, subject, family.RevokeRequest{Subject: key, KeepNewest: room, Reason: family.ReasonLimit}); err == nil {
+		if _, err = s.revoke(ctx, Held{subject: subject}, family.RevokeRequest{Subject: key, KeepNewest: room, Reason: family.ReasonLimit}); err == nil {
 			left, err = s.store.List(ctx, key, req.Now)
 		}
 		room = max(0, room-len(left))

@@ -21,10 +21,15 @@ import (
 //
 //	 1 byte   version, 1
 //	 1 byte   flags: 1 the login ends with its browser, 2 it came without a
-//	          device id, and is bound to the user agent instead
+//	          device id, and is bound to the user agent instead, 4 the record
+//	          has what the claims hook is told, 8 the user has stepped up, 16
+//	          somebody acts for the subject
 //	16 bytes  family id; its first two bytes name the root secret
 //	 4 bytes  generation, big endian
 //	32 bytes  secret
+//	 6 bytes  with flag 8: the attempt by which the user stepped up
+//	 1 byte   with flag 16: the length of
+//	 n bytes  who acts for the subject, 1 to 255 bytes of UTF-8
 //	 n bytes  subject, 1 to 255 bytes of UTF-8
 //	32 bytes  HMAC-SHA256 of all of the above
 //
@@ -34,15 +39,18 @@ import (
 // all others.
 //
 // The secret of generation 0 is random. Each later one is the HMAC of its
-// predecessor under a server key. So a token has one successor and no other:
-// two instances, a retry, or a store that was rolled back cannot fork a
-// family, and the store holds nothing from which a token could be made.
+// predecessor's hash under a server key. So a token has one successor and no
+// other: two instances, a retry, or a store that was rolled back cannot fork a
+// family, and whoever reads the store, and has no key, can make no token.
 type token struct {
 	browser    bool
 	noDevice   bool
+	told       bool // the record has what the claims hook is told
 	family     family.ID
 	generation uint32
 	secret     [32]byte
+	by         family.Attempt // zero: the user has not stepped up
+	actor      string
 	subject    string
 }
 
@@ -51,6 +59,10 @@ const (
 	tokenHead    = 1 + 1 + 16 + 4 + 32
 	flagBrowser  = 1
 	flagNoDevice = 2
+	flagTold     = 4
+	flagStepUp   = 8
+	flagActor    = 16
+	allFlags     = flagBrowser | flagNoDevice | flagTold | flagStepUp | flagActor
 	tokenMAC     = sha256.Size
 	maxSubject   = 255
 	// maxGeneration is far beyond what one rotation a second reaches in the
@@ -59,9 +71,14 @@ const (
 )
 
 // maxTokenText is the length of the longest token as text.
-var maxTokenText = base64.RawURLEncoding.EncodedLen(tokenHead + maxSubject + tokenMAC)
+var maxTokenText = base64.RawURLEncoding.EncodedLen(tokenHead + len(family.Attempt{}) + 1 + maxSubject + maxSubject + tokenMAC)
 
 func (t *token) hash() [32]byte { return sha256.Sum256(t.secret[:]) }
+
+// held names the token's session.
+func (t *token) held() Held {
+	return Held{subject: t.subject, actor: t.actor, family: t.family, generation: t.generation}
+}
 
 // A codec makes and reads the tokens of one service.
 type codec struct{ mac, chain, subject, fingerprint, browser purpose }
@@ -154,22 +171,30 @@ func (c *codec) encode(t *token) (string, error) {
 	if key == nil {
 		return "", ErrInvalidToken
 	}
-	b := make([]byte, 0, tokenHead+len(t.subject)+tokenMAC)
-	var flags byte
-	if t.browser {
-		flags |= flagBrowser
-	}
-	if t.noDevice {
-		flags |= flagNoDevice
-	}
+	b := make([]byte, 0, tokenHead+len(t.by)+1+len(t.actor)+len(t.subject)+tokenMAC)
+	flags := flag(t.browser, flagBrowser) | flag(t.noDevice, flagNoDevice) | flag(t.told, flagTold) |
+		flag(t.by != family.Attempt{}, flagStepUp) | flag(t.actor != "", flagActor)
 	b = append(b, tokenVersion, flags)
 	b = append(b, t.family[:]...)
 	b = binary.BigEndian.AppendUint32(b, t.generation)
 	b = append(b, t.secret[:]...)
+	if flags&flagStepUp != 0 {
+		b = append(b, t.by[:]...)
+	}
+	if flags&flagActor != 0 {
+		b = append(append(b, byte(len(t.actor))), t.actor...)
+	}
 	b = append(b, t.subject...)
 	sum := mac(key, b)
 	b = append(b, sum[:]...)
 	return base64.RawURLEncoding.EncodeToString(b), nil
+}
+
+func flag(set bool, bit byte) byte {
+	if set {
+		return bit
+	}
+	return 0
 }
 
 // decode reads and authenticates a token. It has one answer for everything
@@ -179,11 +204,11 @@ func (c *codec) decode(text string) (token, error) {
 		return token{}, ErrInvalidToken // the decoder would skip line breaks
 	}
 	b, err := strictBase64.DecodeString(text)
-	if err != nil || len(b) <= tokenHead+tokenMAC || b[0] != tokenVersion || b[1]&^(flagBrowser|flagNoDevice) != 0 {
+	if err != nil || len(b) <= tokenHead+tokenMAC || b[0] != tokenVersion || b[1]&^allFlags != 0 {
 		return token{}, ErrInvalidToken
 	}
 	var t token
-	t.browser, t.noDevice = b[1]&flagBrowser != 0, b[1]&flagNoDevice != 0
+	t.browser, t.noDevice, t.told = b[1]&flagBrowser != 0, b[1]&flagNoDevice != 0, b[1]&flagTold != 0
 	copy(t.family[:], b[2:])
 	body, sum := b[:len(b)-tokenMAC], b[len(b)-tokenMAC:]
 	key := c.mac.key(t.family)
@@ -195,22 +220,45 @@ func (c *codec) decode(text string) (token, error) {
 	}
 	t.generation = binary.BigEndian.Uint32(b[18:])
 	copy(t.secret[:], b[22:])
-	t.subject = string(body[tokenHead:])
-	if t.generation > maxGeneration {
+	if !t.setNames(b[1], body[tokenHead:]) || t.generation > maxGeneration {
 		return token{}, ErrInvalidToken
 	}
 	return t, nil
 }
 
-// successor returns the one token that follows t.
-func (c *codec) successor(t *token) (token, error) {
+// setNames reads what stands behind the secret. It has one spelling: nothing is
+// empty that could have been left out.
+func (t *token) setNames(flags byte, b []byte) bool {
+	if flags&flagStepUp != 0 {
+		if len(b) < len(t.by) {
+			return false
+		}
+		b = b[copy(t.by[:], b):]
+		if t.by == (family.Attempt{}) {
+			return false
+		}
+	}
+	if flags&flagActor != 0 {
+		if len(b) == 0 || b[0] == 0 || len(b) <= int(b[0]) {
+			return false
+		}
+		end := 1 + int(b[0])
+		t.actor, b = string(b[1:end]), b[end:]
+	}
+	t.subject = string(b)
+	return t.subject != ""
+}
+
+// successor returns the one token that follows t, whose secret has the given
+// hash. The secret itself need not be known.
+func (c *codec) successor(t *token, hash [32]byte) (token, error) {
 	key := c.chain.key(t.family)
 	if key == nil {
 		return token{}, ErrInvalidToken
 	}
 	next := *t
 	next.generation++
-	next.secret = mac(key, t.family[:], binary.BigEndian.AppendUint32(nil, next.generation), t.secret[:])
+	next.secret = mac(key, t.family[:], binary.BigEndian.AppendUint32(nil, next.generation), hash[:])
 	return next, nil
 }
 

@@ -27,7 +27,7 @@ func (s *Sessions) Verify(accessToken string) (*access.Claims, error) {
 	}
 	if now.Sub(c.IssuedAt) >= s.policy.Settle && !s.policy.SingleUse && c.FirstUse() {
 		if id, err := family.ParseID(c.SessionID); err == nil {
-			s.settler.settle(Held{subject: c.Subject, family: id, generation: uint32(c.Generation)})
+			s.settler.settle(heldBy(c, id))
 		}
 	}
 	return c, nil
@@ -75,7 +75,7 @@ func (s *Sessions) find(ctx context.Context, c *access.Claims) (family.Record, e
 	defer cancel()
 	rec, err := s.store.Find(ctx, subject, id, s.access.Now())
 	if err != nil {
-		return family.Record{}, s.unavailable(ctx, Event{Subject: c.Subject, SessionID: c.SessionID}, err)
+		return family.Record{}, s.unavailable(ctx, Event{Subject: c.Subject, Actor: c.Actor, SessionID: c.SessionID}, err)
 	}
 	return rec, nil
 }

@@ -138,12 +138,12 @@ func (u *users) setActive(ctx context.Context, name string, active bool) error {
 
 // claims is asked at every login and refresh: a deactivated user is out within
 // one access token's lifetime even if nobody revokes anything.
-func (u *users) claims(ctx context.Context, subject string) (refresh.SubjectClaims, error) {
-	account, known := demoAccounts[subject]
+func (u *users) claims(ctx context.Context, q refresh.ClaimsRequest) (refresh.SubjectClaims, error) {
+	account, known := demoAccounts[q.Subject]
 	if !known {
 		return refresh.SubjectClaims{}, refresh.ErrDenied
 	}
-	inactive, err := u.get(ctx, subject+":inactive")
+	inactive, err := u.get(ctx, q.Subject+":inactive")
 	switch {
 	case err != nil:
 		return refresh.SubjectClaims{}, err

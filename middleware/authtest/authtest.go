@@ -97,10 +97,10 @@ func (k *Kit) check(err error) {
 }
 
 // claims answers with what the user last signed in with.
-func (k *Kit) claims(_ context.Context, subject string) (refresh.SubjectClaims, error) {
+func (k *Kit) claims(_ context.Context, q refresh.ClaimsRequest) (refresh.SubjectClaims, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.users[subject], nil
+	return k.users[q.Subject], nil
 }
 
 // A Session is a signed-in browser.
