@@ -81,15 +81,10 @@ const deviceLifetime = 400 * 24 * time.Hour
 // minutes or hours as from the session cookies that some browsers restore. What
 // ends a login with its browser is a constant cookie beside it.
 func (a *Auth) setCookies(h http.Header, g *refresh.Grant) error {
-	maxAge := max(g.RefreshExpiresAt.Sub(g.IssuedAt), time.Second)
-	accessAge := maxAge
-	if !g.Remember {
-		accessAge = 0
-	}
-	if err := a.cookies.Set(h, cookie.Refresh, g.RefreshToken, maxAge); err != nil {
+	if err := a.cookies.Set(h, cookie.Refresh, g.RefreshToken, refreshAge(g)); err != nil {
 		return err
 	}
-	if err := a.cookies.Set(h, cookie.Access, g.AccessToken, accessAge); err != nil {
+	if err := a.cookies.Set(h, cookie.Access, g.AccessToken, accessAge(g)); err != nil {
 		a.cookies.Unset(h, cookie.Refresh)
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 //	POST   /auth/token/refresh   exchanges a refresh token
 //	POST   /auth/logout          ends the sessions whose tokens the request carries
 //	POST   /auth/logout-all      ends every session of the signed-in subject
+//	GET    /auth/session         says how the request's session stands, and changes nothing
 //	GET    /auth/sessions        lists the subject's sessions
 //	DELETE /auth/sessions/{id}   ends one of them
 //
@@ -34,6 +35,7 @@ func (a *Auth) Handler(path string) http.Handler {
 	mux.Handle(path+"/token/refresh", a.endpoint(a.refreshEndpoint, http.MethodPost))
 	mux.Handle(path+"/logout", a.endpoint(a.logoutEndpoint, http.MethodPost))
 	mux.Handle(path+"/logout-all", a.signedIn(a.logoutAllEndpoint, http.MethodPost))
+	mux.Handle(path+"/session", a.endpoint(a.sessionEndpoint, http.MethodGet, http.MethodHead))
 	mux.Handle(path+"/sessions", a.signedIn(a.listEndpoint, http.MethodGet, http.MethodHead))
 	mux.Handle(path+"/sessions/{id}", a.signedIn(a.endEndpoint, http.MethodDelete))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -151,7 +153,12 @@ func (a *Auth) logoutEndpoint(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// logoutAllEndpoint, like endEndpoint, does not let somebody who acts for the
+// user end the user's own sessions.
 func (a *Auth) logoutAllEndpoint(w http.ResponseWriter, r *http.Request, c *access.Claims) error {
+	if c.Actor != "" {
+		return refresh.ErrImpersonated
+	}
 	if err := a.sessions.RevokeAll(r.Context(), c.Subject, family.ReasonLogoutAll); err != nil {
 		return err
 	}
@@ -182,6 +189,9 @@ func (a *Auth) listEndpoint(w http.ResponseWriter, r *http.Request, c *access.Cl
 // alike. The id is what the whole segment spells.
 func (a *Auth) endEndpoint(w http.ResponseWriter, r *http.Request, c *access.Claims) error {
 	id := r.PathValue("id")
+	if c.Actor != "" && id != c.SessionID {
+		return refresh.ErrImpersonated
+	}
 	if err := a.sessions.Revoke(r.Context(), c.Subject, id, family.ReasonUser); err != nil {
 		return err
 	}

@@ -65,6 +65,10 @@ func refusedFor(err error) *refused {
 		return f
 	case errors.Is(err, refresh.ErrLimit):
 		return no(http.StatusForbidden, "access_denied", "Too many sessions. End one first.")
+	case errors.Is(err, refresh.ErrImpersonated):
+		return no(http.StatusForbidden, "access_denied", "Only the user may do this.")
+	case errors.Is(err, refresh.ErrOutdated):
+		return no(http.StatusUnauthorized, "invalid_token", "Renew the access token, and ask again.")
 	case errors.Is(err, refresh.ErrNotFound):
 		return no(http.StatusNotFound, "not_found", "There is no such session.")
 	case errors.Is(err, refresh.ErrSubject):
@@ -131,7 +135,9 @@ func (a *Auth) write(w http.ResponseWriter, r *http.Request, f *refused) {
 // token look alike.
 func (a *Auth) WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	f := refusedFor(err)
-	if f.Status == http.StatusUnauthorized {
+	if errors.Is(err, refresh.ErrOutdated) {
+		f.setChallenge()
+	} else if f.Status == http.StatusUnauthorized {
 		f = &refused{Refusal: Refusal{Status: http.StatusUnauthorized, Code: "invalid_grant", Description: "The session has ended. Sign in again.", Challenge: "Bearer", Cause: err}}
 	} else if errors.Is(err, ErrRepeated) {
 		f.setChallenge()

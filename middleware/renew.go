@@ -28,7 +28,7 @@ func (a *Auth) runRenewed(next http.Handler, w http.ResponseWriter, r *http.Requ
 func (a *Auth) deliver(h http.Header, r *http.Request, g *refresh.Grant) *delivery {
 	d := &delivery{a: a, h: h, r: r, g: g, before: slices.Clone(h["Set-Cookie"])}
 	if err := a.renewCookies(h, r, g); err != nil {
-		a.record(r, refresh.Event{Kind: refresh.EventCannotIssue, Subject: g.Claims.Subject, SessionID: g.Claims.SessionID, Err: err})
+		a.record(r, refresh.Event{Kind: refresh.EventCannotIssue, Subject: g.Claims.Subject, Actor: g.Claims.Actor, SessionID: g.Claims.SessionID, Err: err})
 		d.done = true
 		return d
 	}

@@ -22,7 +22,7 @@ func (a *Auth) forbidden(w http.ResponseWriter, r *http.Request, s *state, g gua
 	if no == nil {
 		return false
 	}
-	a.record(r, refresh.Event{Kind: refresh.EventForbidden, Subject: s.claims.Subject, SessionID: s.claims.SessionID, Generation: uint32(s.claims.Generation), Err: errors.New(no.Code)})
+	a.record(r, refresh.Event{Kind: refresh.EventForbidden, Subject: s.claims.Subject, Actor: s.claims.Actor, SessionID: s.claims.SessionID, Generation: uint32(s.claims.Generation), Err: errors.New(no.Code)})
 	if renewed {
 		a.deliver(w.Header(), r, s.grant).commit()
 	}
@@ -80,20 +80,26 @@ func isScope(s string) bool {
 	return s != ""
 }
 
-// A StepUp says how the user must have signed in (RFC 9470).
+// A StepUp says how the user must have proved who they are (RFC 9470).
 type StepUp struct {
 	// MaxAge is how long ago at most. 0: any time. Refreshing a session does
-	// not make its sign-in younger; signing in again does. What is negative is
-	// never met.
+	// not make it younger; Auth.StepUp and signing in again do. What is
+	// negative is never met.
 	MaxAge time.Duration
 	// ACR are the acceptable authentication contexts. Empty: any.
 	ACR []string
+	// AMR are the methods that must all have been used, such as "otp" (RFC
+	// 8176). Empty: any. The challenge has no word for them: name an ACR too
+	// where clients are to know what to ask for.
+	AMR []string
 }
 
-// RequireStepUp demands a session whose sign-in meets s. Others get 401
-// insufficient_user_authentication, which tells the client what to ask of the
-// user; a page navigation is sent to the sign-in page. It includes
-// RequireAuth. Names outside the scope grammar are never met.
+// RequireStepUp demands a session whose user met s, at the sign-in or by
+// Auth.StepUp since. Others get 401 insufficient_user_authentication, which
+// tells the client what to ask of the user; a page navigation is sent to the
+// sign-in page. Somebody who acts for the user has proved nothing of the user
+// and gets 403 access_denied. It includes RequireAuth. ACR names outside the
+// scope grammar are never met.
 func (a *Auth) RequireStepUp(s StepUp) func(http.Handler) http.Handler {
 	no := forbidden("insufficient_user_authentication", "Sign in again to do this.")
 	no.Status, no.signIn = http.StatusUnauthorized, true
@@ -104,15 +110,35 @@ func (a *Auth) RequireStepUp(s StepUp) func(http.Handler) http.Handler {
 	if s.MaxAge != 0 {
 		no.attributes += fmt.Sprintf(", max_age=\"%s\"", strconv.FormatInt(int64(max(0, s.MaxAge)/time.Second), 10))
 	}
+	amr := slices.Clone(s.AMR)
 	return a.allow(func(c *access.Claims) *refused {
-		if s.MaxAge != 0 && !a.isRecent(c, s.MaxAge) {
+		switch {
+		case c.Actor != "":
+			return onlyTheUser
+		case s.MaxAge != 0 && !a.isRecent(c, s.MaxAge):
 			return no
-		}
-		if len(s.ACR) > 0 && !slices.Contains(acr, c.ACR) {
+		case len(s.ACR) > 0 && !slices.Contains(acr, c.ACR):
+			return no
+		case slices.ContainsFunc(amr, func(method string) bool { return !slices.Contains(c.AMR, method) }):
 			return no
 		}
 		return nil
 	})
+}
+
+var onlyTheUser = refusedFor(refresh.ErrImpersonated)
+
+// RefuseImpersonated lets only the user pass, and nobody who acts for them (see
+// refresh.Login.Actor): for passwords, keys, consent, and whatever else support
+// staff have no business with. Others get 403 access_denied. It includes
+// RequireAuth.
+func (a *Auth) RefuseImpersonated(next http.Handler) http.Handler {
+	return a.allow(func(c *access.Claims) *refused {
+		if c.Actor != "" {
+			return onlyTheUser
+		}
+		return nil
+	})(next)
 }
 
 func (a *Auth) allow(check func(*access.Claims) *refused) func(http.Handler) http.Handler {

@@ -47,6 +47,7 @@ func (a *Auth) Login(w http.ResponseWriter, r *http.Request, l refresh.Login) (*
 		}
 		return nil, errors.Join(err, a.sessions.Revoke(r.Context(), l.Subject, g.Claims.SessionID, refresh.ReasonLogout))
 	}
+	g.InCookies = true
 	return g, nil
 }
 
@@ -87,16 +88,21 @@ func checkLogin(l refresh.Login) error {
 	return nil
 }
 
-// WriteTokens sends the tokens to a native app (RFC 6749 section 5.1), with the
-// session's id.
+// WriteTokens sends a grant's tokens to a native app (RFC 6749 section 5.1), with
+// the session's id. Of a grant whose tokens are in cookies it sends how long the
+// access token lasts, and the id.
 func (a *Auth) WriteTokens(w http.ResponseWriter, g *refresh.Grant) {
-	writeJSON(w, http.StatusOK, struct {
-		AccessToken  string `json:"access_token"`
-		TokenType    string `json:"token_type"`
+	body := struct {
+		AccessToken  string `json:"access_token,omitempty"`
+		TokenType    string `json:"token_type,omitempty"`
 		ExpiresIn    int64  `json:"expires_in"`
-		RefreshToken string `json:"refresh_token"`
+		RefreshToken string `json:"refresh_token,omitempty"`
 		SessionID    string `json:"session_id"`
-	}{g.AccessToken, "Bearer", g.ExpiresIn(), g.RefreshToken, g.Claims.SessionID})
+	}{ExpiresIn: g.ExpiresIn(), SessionID: g.Claims.SessionID}
+	if !g.InCookies {
+		body.AccessToken, body.TokenType, body.RefreshToken = g.AccessToken, "Bearer", g.RefreshToken
+	}
+	writeJSON(w, http.StatusOK, body)
 }
 
 // Logout ends every session whose tokens the request carries, whatever else it
