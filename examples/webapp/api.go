@@ -207,14 +207,8 @@ func (a *app) serveStream(w http.ResponseWriter, r *http.Request, ctx context.Co
 
 // password changes the password, which throws every other session out.
 func (a *app) password(w http.ResponseWriter, r *http.Request) {
-	body, err := readBody(w, r)
 	var old, replacement string
-	if err == nil && mediaType(r) != "application/json" {
-		err = &badBody{http.StatusUnsupportedMediaType, "Send application/json."}
-	}
-	if err == nil {
-		err = decodeJSON(body, map[string]any{"old": &old, "new": &replacement})
-	}
+	err := readObject(w, r, map[string]any{"old": &old, "new": &replacement})
 	if err == nil && replacement == "" {
 		err = &badBody{http.StatusBadRequest, "A new password is needed."}
 	}

@@ -48,9 +48,12 @@ func (a *app) routes() http.Handler {
 	handle("GET /api/admin", a.admin, admin)
 	handle("POST /api/transfer", a.transfer, recent)
 	handle("GET /api/stream", a.stream, a.RequireAuth)
-	handle("POST /api/password", a.password, a.RequireAuth)
+	handle("POST /api/password", a.password, a.RefuseImpersonated)
+	handle("POST /api/reauthenticate", a.reauthenticate, a.RefuseImpersonated)
+	handle("POST /api/device", a.nameDevice, a.RequireAuth)
 	handle("POST /admin/users/{name}/deactivate", a.setActive(false), admin)
 	handle("POST /admin/users/{name}/activate", a.setActive(true), admin)
+	handle("POST /admin/users/{name}/impersonate", a.impersonate, recent, admin)
 
 	mux.Handle("/auth/", a.Handler("/auth"))
 	mux.Handle("/.well-known/jwks.json", a.Keys.JWKS())

@@ -73,7 +73,7 @@ func (a *app) events(w http.ResponseWriter, r *http.Request) {
 				}
 				line, err := json.Marshal(map[string]any{
 					"time": e.Time.UTC().Format(time.RFC3339Nano), "event": e.Kind, "session_id": e.SessionID,
-					"generation": e.Generation, "reason": e.Reason, "user_agent": e.UserAgent, "ip": e.IP,
+					"generation": e.Generation, "actor": e.Actor, "reason": e.Reason, "user_agent": e.UserAgent, "ip": e.IP,
 				})
 				if err != nil {
 					return err

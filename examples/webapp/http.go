@@ -65,6 +65,18 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
+// readObject reads a body that is one JSON object.
+func readObject(w http.ResponseWriter, r *http.Request, fields map[string]any) error {
+	body, err := readBody(w, r)
+	switch {
+	case err != nil:
+		return err
+	case mediaType(r) != "application/json":
+		return &badBody{http.StatusUnsupportedMediaType, "Send application/json."}
+	}
+	return decodeJSON(body, fields)
+}
+
 func mediaType(r *http.Request) string {
 	values := r.Header["Content-Type"]
 	if len(values) != 1 {

@@ -4,6 +4,7 @@ import (
 	"embed"
 	"html/template"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/sessionkit/sessionkit/middleware"
@@ -46,7 +47,9 @@ type view struct {
 	Title    string
 	Subject  string
 	Session  string
+	Actor    string // who acts for Subject
 	Roles    []string
+	Users    []string // whom an administrator may sign in as
 	ReturnTo string
 	Error    string
 	Lifetime int64 // of access tokens, in seconds
@@ -55,7 +58,15 @@ type view struct {
 func (a *app) home(w http.ResponseWriter, r *http.Request) {
 	v := view{Title: "sessionkit", Lifetime: int64(a.lifetime.Seconds())}
 	if c := session(r); c != nil {
-		v.Subject, v.Session, v.Roles = c.Subject, c.SessionID, c.Roles
+		v.Subject, v.Session, v.Roles, v.Actor = c.Subject, c.SessionID, c.Roles, c.Actor
+		if c.HasRole("admin") && c.Actor == "" {
+			for name := range demoAccounts {
+				if name != c.Subject {
+					v.Users = append(v.Users, name)
+				}
+			}
+			slices.Sort(v.Users)
+		}
 	}
 	render(w, http.StatusOK, "home.html", v)
 }

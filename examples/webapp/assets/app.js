@@ -25,6 +25,66 @@ async function look() {
   family.show(me.generation);
   const { sessions } = await call("/auth/sessions");
   $("devices").replaceChildren(...sessions.map(device));
+  await standing();
+}
+
+// ---- how the session stands, as the kit's endpoint says
+
+const duration = (s) => s >= 172800 ? `${Math.round(s / 86400)} days` : s >= 7200 ? `${Math.round(s / 3600)} hours` : s >= 120 ? `${Math.round(s / 60)} minutes` : `${s} seconds`;
+
+async function standing() {
+  const { session: now } = await call("/auth/session");
+  if (!now) return;
+  const lines = {
+    "Signed in": `${clock(now.auth_time * 1000)}${now.actor ? `, by ${now.actor}` : ""}`,
+    "Ends unused": `in ${duration(now.idle_expires_in)}`,
+    "Ends at last": `in ${duration(now.session_expires_in)}`,
+    "Roles": now.roles.join(", ") || "none",
+    "Device key": now.device_bound ? "yes" : "no",
+  };
+  $("session").replaceChildren(...Object.entries(lines).flatMap(([name, text]) => {
+    const term = document.createElement("dt"), value = document.createElement("dd");
+    term.textContent = name;
+    value.textContent = text;
+    return [term, value];
+  }));
+}
+
+// ---- what is asked of the user
+
+function ask(title, label, type, value = "") {
+  $("ask-title").textContent = title;
+  $("ask-label").textContent = label;
+  const input = $("ask-input");
+  input.type = type;
+  input.value = value;
+  input.autocomplete = type === "password" ? "current-password" : "off";
+  $("ask-cancel").onclick = () => $("ask").close();
+  $("ask").returnValue = "";
+  $("ask").showModal();
+  return new Promise((resolve) => $("ask").addEventListener("close", () => {
+    resolve($("ask").returnValue === "ok" ? input.value : null);
+    input.value = "";
+  }, { once: true }));
+}
+
+const post = (path, body) => fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) });
+
+// Sends a request, and asks for the password when it needs a recent one.
+async function withPassword(say, path, body) {
+  for (let question = "Your password, please"; ; question = "That was wrong. Once more?") {
+    const response = await post(path, body);
+    const { error, error_description: description } = response.ok ? {} : await response.json();
+    if (error !== "insufficient_user_authentication") {
+      if (!response.ok) say(description);
+      return response.ok;
+    }
+    const password = await ask(question, "Password", "password");
+    if (password === null) return say("Not done: no password."), false;
+    const answer = await post("/api/reauthenticate", { password });
+    if (answer.status !== 403 && !answer.ok) return say("The service is briefly unavailable."), false;
+    if (answer.ok) await look();
+  }
 }
 
 function tick() {
@@ -123,10 +183,11 @@ function device(s) {
   const li = document.createElement("li");
   const name = document.createElement("span");
   const agent = document.createElement("b");
-  agent.textContent = s.user_agent || "unknown";
+  agent.textContent = s.data || s.user_agent || "unknown";
   const where = document.createElement("span");
   where.className = "note";
   where.textContent = s.current ? "this browser" : `${s.ip}, last used ${clock(s.last_used_at)}`;
+  if (s.actor) where.textContent += `; ${s.actor} acts for you: ${s.reason}`;
   name.append(agent, where);
   li.append(name);
   if (!s.current) {
@@ -153,7 +214,7 @@ function log(e) {
   const li = document.createElement("li");
   if (bad.has(e.event)) li.className = "bad";
   for (const [name, text] of [["time", clock(e.time)], ["event", e.event],
-    ["more", [e.session_id && `generation ${e.generation}`, e.reason, e.session_id !== session && "another session"].filter(Boolean).join(", ")]]) {
+    ["more", [e.session_id && `generation ${e.generation}`, e.reason, e.actor && `by ${e.actor}`, e.session_id !== session && "another session"].filter(Boolean).join(", ")]]) {
     const part = document.createElement("span");
     part.className = name;
     part.textContent = text;
@@ -176,6 +237,22 @@ $("renew").onclick = async () => {
   await look();
   $("token-says").textContent = `A new access token since ${clock()}` +
     (family.newest > before ? ", and the next refresh token." : ". The refresh token is too young to be replaced.");
+};
+$("name").onclick = async () => {
+  const name = await ask("What do you call this device?", "Name", "text");
+  if (name !== null) await post("/api/device", { name });
+  await look();
+};
+$("transfer").onclick = async () => {
+  const say = (text) => { $("transfer-says").textContent = text; };
+  say("");
+  if (await withPassword(say, "/api/transfer")) say("Transferred.");
+};
+if ($("support")) $("support").onsubmit = async (event) => {
+  event.preventDefault();
+  const form = new FormData(event.target);
+  const say = (text) => { $("transfer-says").textContent = text; };
+  if (await withPassword(say, `/admin/users/${form.get("user")}/impersonate`, { reason: form.get("reason") })) location.reload();
 };
 $("others").onclick = async () => {
   await call("/auth/logout-all", { method: "POST" });
