@@ -29,6 +29,7 @@ type MemoryStore struct {
 	accounts map[Subject]*account
 	due      dueHeap   // every entry, the one that may be forgotten first on top
 	dead     list.List // of *entry: tombstones, the oldest first
+	looked   int       // at how many entries, for the test that bounds it
 }
 
 // An account is what is kept of one subject.
@@ -53,9 +54,9 @@ const (
 	forgetEach = 16
 	// forgetFull is that number when there is no room.
 	forgetFull = 1000
-	// countExpired is the number of an account's oldest families that are looked
-	// at where the limit is reached: those that have expired do not count.
-	countExpired = 2 * ListLimit
+	// lookMost is the number of an account's families that one call, or one step
+	// of a revocation, looks at for those that have expired.
+	lookMost = 2 * ListLimit
 )
 
 // NewMemoryStore returns an empty store. It fails for a negative bound.
@@ -256,6 +257,7 @@ func (m *MemoryStore) revokeStep(req RevokeRequest, first bool) (ended []ID, mor
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	acc := m.account(req.Subject)
+	m.forgetOf(acc, req.Now)
 	if first {
 		for _, e := range acc.dead {
 			if e.Attempt == req.Attempt && !expired(&e.Record, req.Now) {
@@ -264,13 +266,13 @@ func (m *MemoryStore) revokeStep(req RevokeRequest, first bool) (ended []ID, mor
 		}
 	}
 	var step []*entry
-	for _, e := range acc.withoutNewest(req) {
+	for i, e := range acc.withoutNewest(req) {
+		if more = i == lookMost || len(step) == MaxStep; more {
+			break
+		}
+		m.looked++
 		if !e.Alive(req.Now) || e.ID == req.Except || req.KeepNewest > 0 && e.Actor != "" {
 			continue
-		}
-		if len(step) == MaxStep {
-			more = true
-			break
 		}
 		step, ended = append(step, e), append(ended, e.ID)
 	}
@@ -303,7 +305,8 @@ func (m *MemoryStore) Find(ctx context.Context, subject Subject, id ID, now time
 	return Record{}, nil
 }
 
-// List implements Store.
+// List implements Store. Of an account with thousands of families that have
+// expired and are not forgotten yet it looks at the newest.
 func (m *MemoryStore) List(ctx context.Context, subject Subject, now time.Time) ([]Record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -312,10 +315,11 @@ func (m *MemoryStore) List(ctx context.Context, subject Subject, now time.Time) 
 	defer m.mu.Unlock()
 	live := m.account(subject).live
 	list := make([]Record, 0, min(len(live), ListLimit))
-	for _, e := range slices.Backward(live) {
+	for _, e := range slices.Backward(live[max(0, len(live)-lookMost):]) {
 		if len(list) == ListLimit {
 			break
 		}
+		m.looked++
 		if e.Alive(now) {
 			list = append(list, e.Record)
 		}
@@ -385,16 +389,33 @@ func (a *account) count(e *entry, n int) {
 	}
 }
 
+// leave takes families out of those that live, and looks at no others.
+func (a *account) leave(families []*entry) {
+	at := make([]int, len(families), len(families)+1)
+	for i, e := range families {
+		a.count(e, -1)
+		at[i], _ = slices.BinarySearchFunc(a.live, e, older)
+	}
+	slices.Sort(at)
+	at = append(at, len(a.live))
+	left := at[0]
+	for i := range families {
+		left += copy(a.live[left:], a.live[at[i]+1:at[i+1]])
+	}
+	clear(a.live[left:])
+	a.live = a.live[:left]
+}
+
 // end makes tombstones of live families.
 func (m *MemoryStore) end(acc *account, families []*entry, why Reason, by Attempt, now time.Time) {
 	if len(families) == 0 {
 		return
 	}
+	acc.leave(families)
 	for _, e := range families {
-		acc.count(e, -1)
+		m.looked++
 		e.Record = e.Tombstone(why, by, now)
 	}
-	acc.live = slices.DeleteFunc(acc.live, func(e *entry) bool { return e.Revoked != "" })
 	for _, e := range families {
 		e.due = forgotten(&e.Record)
 		heap.Fix(&m.due, e.at)
@@ -434,22 +455,23 @@ func (m *MemoryStore) drop(acc *account, e *entry) {
 
 // forgetOf removes those of an account's oldest families that have expired.
 func (m *MemoryStore) forgetOf(acc *account, now time.Time) {
-	left := countExpired
-	acc.live = slices.DeleteFunc(acc.live, func(e *entry) bool {
-		left--
-		if left < 0 || !expired(&e.Record, now) {
-			return false
+	var gone []*entry
+	for _, e := range acc.live[:min(len(acc.live), lookMost)] {
+		if m.looked++; expired(&e.Record, now) {
+			gone = append(gone, e)
 		}
-		acc.count(e, -1)
+	}
+	acc.leave(gone)
+	for _, e := range gone {
 		m.drop(acc, e)
-		return true
-	})
+	}
 }
 
 // forget removes what has expired among the first entries that may have, so many
 // at most. Those that were used meanwhile are due later.
 func (m *MemoryStore) forget(now time.Time, most int) {
 	for ; most > 0 && len(m.due) > 0 && !now.Before(m.due[0].due); most-- {
+		m.looked++
 		if e := m.due[0]; expired(&e.Record, now) {
 			m.remove(e)
 		} else {
