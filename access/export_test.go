@@ -55,6 +55,15 @@ func AnySecret(secret []byte) *Key {
 	return k
 }
 
+// LoadKeys is loadKeys.
+func LoadKeys(path string) (Keys, error) { return loadKeys(path) }
+
+// Algorithm returns the one algorithm that the key is used with.
+func (k *Key) Algorithm() Algorithm { return k.alg }
+
+// CanSign is canSign.
+func (k *Key) CanSign() bool { return k.canSign() }
+
 func (k Keys) Encode() ([]byte, error) { return k.encode() }
 
 // Cached returns how many tokens the cache counts, how many bytes, and how

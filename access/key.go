@@ -155,11 +155,8 @@ func mismatch(alg Algorithm) error {
 // thumbprint of a public key, a hash of an HMAC key.
 func (k *Key) ID() string { return k.id }
 
-// Algorithm returns the one algorithm that the key is used with.
-func (k *Key) Algorithm() Algorithm { return k.alg }
-
-// CanSign reports whether the key holds a private or HMAC key.
-func (k *Key) CanSign() bool { return k.signer != nil }
+// canSign reports whether the key holds a private or HMAC key.
+func (k *Key) canSign() bool { return k.signer != nil }
 
 // publicJWK returns the members of a public key that its thumbprint is made
 // of (RFC 7638 section 3.2, RFC 8037 appendix A.3).

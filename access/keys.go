@@ -66,12 +66,8 @@ const (
 // maxKeysFile bounds a keys file, in bytes.
 const maxKeysFile = 1 << 20
 
-// LoadKeys reads a keys file. It fails for one that others can write, and for
-// one that others can read although this process could forbid it; where it
-// cannot, since the file is somebody else's or was mounted read-only as
-// orchestrators do with secrets, slog.Default warns. On Windows nobody is asked.
-// It fails for keys that NewKey refuses, and wraps fs.ErrNotExist.
-func LoadKeys(path string) (Keys, error) {
+// loadKeys reads a keys file. Its error wraps fs.ErrNotExist.
+func loadKeys(path string) (Keys, error) {
 	text, err := readKeys(path)
 	if err != nil {
 		return Keys{}, err
@@ -177,7 +173,7 @@ func ParseKeys(text []byte) (Keys, error) {
 			keys.Verifying = append(keys.Verifying, k)
 		}
 	}
-	if keys.Signing == nil || !keys.Signing.CanSign() {
+	if keys.Signing == nil || !keys.Signing.canSign() {
 		return Keys{}, errors.New("its first key cannot sign: put a private key first")
 	}
 	return keys, nil
@@ -314,16 +310,21 @@ func (k Keys) writeTemp(path string) (string, error) {
 
 // OpenKeys loads a keys file, or creates it with new keys if there is none.
 // Instances that start at the same time end up with the same keys. It fails
-// when the file's signing key is of another algorithm, and as LoadKeys does.
+// when the file's signing key is of another algorithm, for keys that NewKey
+// refuses, for a file that others can write, and for one that others can read
+// although this process could forbid it; where it cannot, since the file is
+// somebody else's or was mounted read-only as orchestrators do with secrets,
+// slog.Default warns. On Windows nobody is asked. ParseKeys reads keys that are
+// kept elsewhere.
 func OpenKeys(path string, alg Algorithm) (Keys, error) {
-	keys, err := LoadKeys(path)
+	keys, err := loadKeys(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		keys, err = createKeys(path, alg)
 	}
 	if err != nil {
 		return Keys{}, err
 	}
-	if got := keys.Signing.Algorithm(); got != alg {
+	if got := keys.Signing.alg; got != alg {
 		return Keys{}, fmt.Errorf("access: keys file %s signs with %s, not %.20q: use that algorithm, or another file", path, got, string(alg))
 	}
 	return keys, nil
@@ -347,7 +348,7 @@ func createKeys(path string, alg Algorithm) (Keys, error) {
 		syncDir(path)
 		return keys, nil
 	case errors.Is(err, fs.ErrExist):
-		return LoadKeys(path)
+		return loadKeys(path)
 	}
 	return keys.createLocked(temp, path)
 }
@@ -362,7 +363,7 @@ func (k Keys) createLocked(temp, path string) (Keys, error) {
 		f.Close()
 		defer os.Remove(lock)
 		if _, err := os.Stat(path); err == nil {
-			return LoadKeys(path)
+			return loadKeys(path)
 		}
 		if err := os.Rename(temp, path); err != nil {
 			return Keys{}, fmt.Errorf("access: keys file: %w", err)
@@ -373,7 +374,7 @@ func (k Keys) createLocked(temp, path string) (Keys, error) {
 		return Keys{}, fmt.Errorf("access: keys file: %w", err)
 	}
 	for range 100 {
-		if keys, err := LoadKeys(path); !errors.Is(err, fs.ErrNotExist) {
+		if keys, err := loadKeys(path); !errors.Is(err, fs.ErrNotExist) {
 			return keys, err
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -383,8 +384,7 @@ func (k Keys) createLocked(temp, path string) (Keys, error) {
 
 // OpenKeyRing loads the keys of a file into a ring, or creates the file with new
 // keys if there is none, readable by its owner alone. Instances that start at the
-// same time end up with the same keys. It fails when the file's signing key is
-// of another algorithm, and as LoadKeys does.
+// same time end up with the same keys. It fails as OpenKeys and NewKeyRing do.
 func OpenKeyRing(path string, alg Algorithm) (*KeyRing, error) {
 	keys, err := OpenKeys(path, alg)
 	if err != nil {

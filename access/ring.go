@@ -46,7 +46,7 @@ func NewKeyRing(keys Keys) (*KeyRing, error) {
 // Replace puts other keys into the ring. Tokens of a key that is no longer
 // there fail from the next Verify on. On an error the ring stays as it is.
 func (r *KeyRing) Replace(keys Keys) error {
-	if keys.Signing == nil || !keys.Signing.CanSign() {
+	if keys.Signing == nil || !keys.Signing.canSign() {
 		return errors.New("access: Keys.Signing is missing or only verifies: supply a private key, or use GenerateKeys")
 	}
 	s := &ringState{signing: keys.Signing, keys: make(map[string]*Key), order: append([]*Key{keys.Signing}, keys.Verifying...)}

@@ -23,7 +23,7 @@ func TestRollingChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	ring := func() *access.KeyRing {
-		loaded, err := access.LoadKeys(file)
+		loaded, err := access.OpenKeys(file, access.EdDSA)
 		if err != nil {
 			t.Fatal(err)
 		}
