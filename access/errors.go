@@ -17,6 +17,9 @@ var (
 	// ErrNotYetValid: issued, valid from, or the user authenticated at a time
 	// in the future.
 	ErrNotYetValid = errors.New("access: token not yet valid")
+	// ErrNonce: a proof may be old. It has no nonce of the server's where one is
+	// needed, or not a recent one, or its date is not near.
+	ErrNonce = errors.New("access: the proof needs a recent nonce")
 	// ErrCannotIssue: no token can say these claims: too large, not UTF-8, a
 	// reserved name, a scope with a blank, what does not marshal. No retry
 	// helps, unlike with a signer that fails.

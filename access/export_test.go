@@ -1,6 +1,12 @@
 package access
 
-import "github.com/golang-jwt/jwt/v5"
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/golang-jwt/jwt/v5"
+)
 
 // The only door of the tests to what is not exported.
 
@@ -89,4 +95,20 @@ func DeviceThumbprint(alg Algorithm, der []byte) ([32]byte, error) {
 	}
 	p, err := newDBSCProof(alg, "c", public)
 	return p.Thumbprint, err
+}
+
+// SameURL is sameURL.
+func SameURL(a, b string) bool { return sameURL(a, b) }
+
+// OriginOf is the origin of a URL as the standard library reads it.
+func OriginOf(t testing.TB, text string) string {
+	u, err := url.Parse(strings.TrimRight(strings.SplitN(text, "#", 2)[0], "%"))
+	if err != nil {
+		t.Skip() // it refuses more escapes, and fewer spaces
+	}
+	port := u.Port()
+	if u.Scheme == "http" && port == "80" || u.Scheme == "https" && port == "443" {
+		port = ""
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
 }

@@ -2,6 +2,7 @@ package access
 
 import (
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
 	"math/big"
@@ -12,27 +13,28 @@ import (
 // square.
 const maxRSABits = 4096
 
-// parsePublicJWK reads a public key that a client brings in the header of a
-// proof (RFC 7517, RFC 7518 section 6): for ES256 or RS256. A key with a private
-// part is refused: whoever sends it to us has given it away. Other members are
-// not looked at. It fails with ErrMalformed.
-func parsePublicJWK(alg Algorithm, raw string) (any, error) {
-	var kty, crv, x, y, n, e string
-	err := scanObject(raw, func(name, value string) error {
+// A publicKey is what a client's JWK says (RFC 7517, RFC 7518 section 6).
+type publicKey struct{ kty, crv, x, y, n, e string }
+
+// readJWK reads a public key that a client brings in the header of a proof. A key
+// with a private part is refused: whoever sends it to us has given it away. Other
+// members are not looked at. It fails with ErrMalformed.
+func readJWK(raw string) (k publicKey, err error) {
+	err = scanObject(raw, func(name, value string) error {
 		var s *string
 		switch name {
 		case "kty":
-			s = &kty
+			s = &k.kty
 		case "crv":
-			s = &crv
+			s = &k.crv
 		case "x":
-			s = &x
+			s = &k.x
 		case "y":
-			s = &y
+			s = &k.y
 		case "n":
-			s = &n
+			s = &k.n
 		case "e":
-			s = &e
+			s = &k.e
 		case "d", "p", "q", "dp", "dq", "qi", "oth", "k":
 			return ErrMalformed
 		default:
@@ -44,29 +46,63 @@ func parsePublicJWK(alg Algorithm, raw string) (any, error) {
 		}
 		return nil
 	})
+	if err != nil {
+		return publicKey{}, ErrMalformed
+	}
+	return k, nil
+}
+
+// parsePublicJWK reads a key for ES256 or RS256. It fails with ErrMalformed.
+func parsePublicJWK(alg Algorithm, raw string) (any, error) {
+	k, err := readJWK(raw)
 	switch {
 	case err != nil:
-		return nil, ErrMalformed
-	case alg == ES256 && kty == "EC" && crv == "P-256" && n+e == "":
-		return parsePoint(x, y)
-	case alg == RS256 && kty == "RSA" && crv+x+y == "":
-		return parseModulus(n, e)
+		return nil, err
+	case alg == ES256:
+		return k.point("P-256", elliptic.P256())
+	case alg == RS256:
+		return k.modulus()
 	}
 	return nil, ErrMalformed
 }
 
-// parsePoint reads a point of P-256. Each coordinate has its full length (RFC
+// point is the key as a point of a curve.
+func (k *publicKey) point(name string, curve elliptic.Curve) (*ecdsa.PublicKey, error) {
+	if k.kty != "EC" || k.crv != name || k.n+k.e != "" {
+		return nil, ErrMalformed
+	}
+	return parsePoint(curve, k.x, k.y)
+}
+
+// edwards is the key as one of Ed25519 (RFC 8037 section 2).
+func (k *publicKey) edwards() (ed25519.PublicKey, error) {
+	b, ok := decodeCanonical(k.x)
+	if k.kty != "OKP" || k.crv != "Ed25519" || k.y+k.n+k.e != "" || !ok || len(b) != ed25519.PublicKeySize {
+		return nil, ErrMalformed
+	}
+	return b, nil
+}
+
+// modulus is the key as one of RSA.
+func (k *publicKey) modulus() (*rsa.PublicKey, error) {
+	if k.kty != "RSA" || k.crv+k.x+k.y != "" {
+		return nil, ErrMalformed
+	}
+	return parseModulus(k.n, k.e)
+}
+
+// parsePoint reads a point of a curve. Each coordinate has its full length (RFC
 // 7518 section 6.2.1.2); a point that is not on the curve is refused.
-func parsePoint(x, y string) (*ecdsa.PublicKey, error) {
+func parsePoint(curve elliptic.Curve, x, y string) (*ecdsa.PublicKey, error) {
 	point := []byte{4} // uncompressed
 	for _, text := range []string{x, y} {
 		b, ok := decodeCanonical(text)
-		if !ok || len(b) != 32 {
+		if !ok || len(b) != (curve.Params().BitSize+7)/8 {
 			return nil, ErrMalformed
 		}
 		point = append(point, b...)
 	}
-	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+	key, err := ecdsa.ParseUncompressedPublicKey(curve, point)
 	if err != nil {
 		return nil, ErrMalformed
 	}
