@@ -112,3 +112,6 @@ func OriginOf(t testing.TB, text string) string {
 	}
 	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
 }
+func (r *KeyRing) Reload() (bool, error) { return r.reload() }
+
+func (r *KeyRing) Holds(keys Keys) bool { return r.holds(keys) }

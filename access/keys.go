@@ -52,7 +52,8 @@ func GenerateKeys(alg Algorithm) (Keys, error) {
 //	SESSIONKIT ROOT SECRET    raw bytes; the first is the newest
 //
 // Keys carry a header "Algorithm", which may be left out where the type of the
-// key leaves no choice (Ed25519, P-256, HMAC). Other blocks and headers are
+// key leaves no choice (Ed25519, P-256, HMAC). The headers "Place" and "Since" are
+// notes of whoever keeps the file, such as the command sessionkit. Other blocks and headers are
 // refused, and so is text between blocks: it may be a block that is damaged,
 // and leaving that out could put another key in its place.
 const (
@@ -63,12 +64,22 @@ const (
 	algHeader    = "Algorithm"
 )
 
+// notes are headers that say nothing of a key itself.
+var notes = []string{"Place", "Since"}
+
 // maxKeysFile bounds a keys file, in bytes.
 const maxKeysFile = 1 << 20
 
-// loadKeys reads a keys file. Its error wraps fs.ErrNotExist.
+// loadKeys reads a keys file. It fails for one that others can write, and for
+// one that others can read although this process could forbid it; where it
+// cannot, since the file is somebody else's or was mounted read-only as
+// orchestrators do with secrets, slog.Default warns. On Windows nobody is asked.
+// It fails for keys that NewKey refuses, and wraps fs.ErrNotExist.
 func loadKeys(path string) (Keys, error) {
-	text, err := readKeys(path)
+	text, info, err := readText(path)
+	if err == nil {
+		err = checkMode(path, info)
+	}
 	if err != nil {
 		return Keys{}, err
 	}
@@ -79,35 +90,33 @@ func loadKeys(path string) (Keys, error) {
 	return keys, nil
 }
 
-func readKeys(path string) ([]byte, error) {
+// readText reads a keys file, and tells of the file that was read.
+func readText(path string) ([]byte, fs.FileInfo, error) {
 	// Opening what is no regular file may wait for ever.
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("access: keys file %s is not a regular file: read the keys yourself and use ParseKeys", path)
+		return nil, nil, fmt.Errorf("access: keys file %s is not a regular file: read the keys yourself and use ParseKeys", path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("access: keys file: %w", err)
+		return nil, nil, fmt.Errorf("access: keys file: %w", err)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("access: keys file: %w", err)
+		return nil, nil, fmt.Errorf("access: keys file: %w", err)
 	}
 	defer f.Close()
 	// Of the file that is open, which a new name cannot change.
 	if info, err = f.Stat(); err != nil {
-		return nil, fmt.Errorf("access: keys file: %w", err)
-	}
-	if err := checkMode(path, info); err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("access: keys file: %w", err)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxKeysFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("access: keys file: %w", err)
+		return nil, nil, fmt.Errorf("access: keys file: %w", err)
 	}
 	if len(text) > maxKeysFile {
-		return nil, fmt.Errorf("access: keys file %s is larger than %d bytes", path, maxKeysFile)
+		return nil, nil, fmt.Errorf("access: keys file %s is larger than %d bytes", path, maxKeysFile)
 	}
-	return text, nil
+	return text, info, nil
 }
 
 // checkMode judges who else can use a keys file.
@@ -154,7 +163,7 @@ func ParseKeys(text []byte) (Keys, error) {
 		}
 		text = rest
 		if block.Type == blockSecret {
-			if len(block.Headers) != 0 {
+			if hasHeaders(block, 0) {
 				return Keys{}, fmt.Errorf("a block %q has headers", block.Type)
 			}
 			if err := checkSecret(block.Bytes); err != nil {
@@ -186,9 +195,24 @@ func alone(text []byte) bool {
 	return bytes.HasPrefix(text, begin) && bytes.Count(text, begin) == 1
 }
 
+// hasHeaders reports whether a block has headers besides the notes and so many
+// others.
+func hasHeaders(block *pem.Block, others int) bool {
+	for _, name := range notes {
+		if _, ok := block.Headers[name]; ok {
+			others++
+		}
+	}
+	return len(block.Headers) != others
+}
+
 func parseKey(block *pem.Block) (*Key, error) {
 	name, named := block.Headers[algHeader]
-	if len(block.Headers) > 1 || len(block.Headers) == 1 && !named {
+	known := 0
+	if named {
+		known = 1
+	}
+	if hasHeaders(block, known) {
 		return nil, fmt.Errorf("a block %q has headers other than %s (an encrypted key?)", block.Type, algHeader)
 	}
 	alg := Algorithm(name)
@@ -384,11 +408,18 @@ func (k Keys) createLocked(temp, path string) (Keys, error) {
 
 // OpenKeyRing loads the keys of a file into a ring, or creates the file with new
 // keys if there is none, readable by its owner alone. Instances that start at the
-// same time end up with the same keys. It fails as OpenKeys and NewKeyRing do.
+// same time end up with the same keys. The ring follows the file: see
+// KeyRing.Follow. It fails when the file's signing key is of another algorithm,
+// when others can write or read the file, and for keys that NewKey refuses.
 func OpenKeyRing(path string, alg Algorithm) (*KeyRing, error) {
 	keys, err := OpenKeys(path, alg)
 	if err != nil {
 		return nil, err
 	}
-	return NewKeyRing(keys)
+	r, err := NewKeyRing(keys)
+	if err != nil {
+		return nil, err
+	}
+	r.file = &keysFile{path: path, alg: alg}
+	return r, nil
 }

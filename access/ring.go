@@ -13,7 +13,10 @@ import (
 // A KeyRing holds the keys in use. Make it with NewKeyRing; the zero KeyRing
 // has none. It is safe for concurrent use, and can be replaced while tokens
 // are issued and verified.
-type KeyRing struct{ state atomic.Pointer[ringState] }
+type KeyRing struct {
+	state atomic.Pointer[ringState]
+	file  *keysFile // nil: the keys came from elsewhere
+}
 
 // ringState is one immutable set of keys. Whatever is remembered about tokens
 // names the state that it holds under.

@@ -48,6 +48,7 @@ func (a *Auth) BrowserClient(r *http.Request) refresh.Client {
 		c.DeviceID = deviceIDOf(id)
 	}
 	c.BrowserKey, _ = a.cookies.Read(r, cookie.Browser)
+	c.AccessToken, _ = a.cookies.Read(r, cookie.Access)
 	c.MaxAccessToken = maxCookie - len(a.cookies.Name(cookie.Access))
 	return c
 }

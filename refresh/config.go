@@ -320,10 +320,19 @@ func (s *Sessions) start(cfg Config) {
 	s.store = &observedStore{Store: cfg.Store}
 	s.feed.staleAfter, s.feed.askStore = cfg.FeedStaleAfter, cfg.AskStoreWhenFeedStale
 	s.background.done.Go(func() { s.settler.run(ctx) })
+	s.background.done.Go(func() { s.access.Keys().Follow(ctx, func(err error) { s.keysChanged(ctx, err) }) })
 	if feed, ok := cfg.Store.(family.Feed); ok {
 		s.feed.stale.Store(true) // until it has caught up
 		s.background.done.Go(func() { s.follow(ctx, feed) })
 	}
+}
+
+func (s *Sessions) keysChanged(ctx context.Context, err error) {
+	e := Event{Kind: EventKeysChanged, Err: err}
+	if err != nil {
+		e.Kind = EventKeysRefused
+	}
+	s.record(ctx, e)
 }
 
 // Close ends the background work and waits for it. It leaves the store open:

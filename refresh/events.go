@@ -36,6 +36,9 @@ const (
 	EventCookiesLost   EventKind = "cookies_lost"         // a browser never keeps what its renewals bring
 	EventUnproven      EventKind = "unproven_logout"      // a sign-out showed only tokens that are long out of use: nothing ended
 	EventUnbound       EventKind = "unbound"              // a login lacked a component that is to be enforced
+	EventKeysChanged   EventKind = "keys_changed"         // the keys file has other keys, which are in use now
+	EventKeysRefused   EventKind = "keys_refused"         // the keys file cannot be used: the keys before are kept
+	EventGoneEarly     EventKind = "gone_early"           // a session is not there that should have lived on: the store lost it
 	EventCannotIssue   EventKind = "cannot_issue"         // the claims cannot be put into a token or cookie: no retry helps
 	EventProofMissing  EventKind = "proof_missing"        // a token of a session that is bound to a device key came without a proof of it
 	EventProofRefused  EventKind = "proof_refused"        // a proof is no good: of another key, used before, altered, made for another request
@@ -124,7 +127,7 @@ func (e *Event) level() slog.Level {
 	switch e.Kind {
 	case EventRefresh, EventReplayed, EventSettled:
 		return slog.LevelDebug
-	case EventReuse, EventShared:
+	case EventReuse, EventShared, EventKeysRefused, EventGoneEarly:
 		return slog.LevelError
 	case EventLateReplay, EventCookiesLost, EventUnproven, EventUnbound, EventCannotIssue, EventProofMissing, EventProofRefused,
 		EventFingerprint, EventStoreBehind, EventUnavailable, EventInvalidToken, EventDenied, EventLimit, EventCrossOrigin, EventForbidden, EventFeedStale, EventOutage:

@@ -87,6 +87,10 @@ type Client struct {
 	// bound to it; refreshes have to come with proofs of it, each with another.
 	Key   family.Key
 	Proof family.Proof
+	// AccessToken is what the client shows besides, expired as a rule. It
+	// decides nothing: from it is known how long a session that is not there
+	// should have lived (EventGoneEarly).
+	AccessToken string
 }
 
 func (c Client) device() family.Device {

@@ -3,9 +3,12 @@ package refresh_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/internal/faketime"
 	"github.com/sessionkit/sessionkit/refresh"
 )
@@ -54,6 +57,89 @@ func TestTheLastRequestCountsThoughNothingWasRenewed(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		k.renew(g)
+	})
+}
+
+// A session that the store lost is told from one that ended in its time, by the
+// access token that comes with the refresh token.
+func TestASessionThatIsGoneBeforeItsTime(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		shows bool          // the expired access token
+		after time.Duration // since the last renewal
+		early int
+	}{
+		{"lost an hour after its last use", true, time.Hour, 1},
+		{"the client shows no access token", false, time.Hour, 0},
+		{"idle for longer than allowed", true, 3 * time.Hour, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			faketime.Test(t, func(t *testing.T) {
+				k := newKit(t, func(c *refresh.Config) { c.IdleTimeout = 2 * time.Hour })
+				g := k.login("alice")
+				k.store.Store = newMemoryStore(t)
+				time.Sleep(c.after)
+				client := laptop
+				if c.shows {
+					client.AccessToken = g.AccessToken
+				}
+				if _, err := k.Refresh(t.Context(), g.RefreshToken, client); !errors.Is(err, refresh.ErrGone) {
+					t.Errorf("%v", err)
+				}
+				if n := k.rec.count(refresh.EventGoneEarly); n != c.early {
+					t.Errorf("%d events, want %d", n, c.early)
+				}
+			})
+		})
+	}
+}
+
+// A keys file is followed while sessions are served.
+func TestAKeysFileIsFollowed(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "keys.pem")
+		ring, err := access.OpenKeyRing(path, access.EdDSA)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: ring})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec := new(recorder)
+		s, err := refresh.New(refresh.Config{Access: tokens, Store: newMemoryStore(t), Events: rec})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		time.Sleep(10 * time.Second)
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, err := access.ParseKeys(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys.Verifying = []*access.Key{keys.Signing}
+		if keys.Signing, err = access.GenerateKey(access.EdDSA); err == nil {
+			err = keys.Save(path)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		if n := rec.count(refresh.EventKeysChanged); n != 1 {
+			t.Errorf("%d changes", n)
+		}
+		if err := os.WriteFile(path, []byte("damaged"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if n := rec.count(refresh.EventKeysRefused); n != 1 {
+			t.Errorf("%d refusals", n)
+		}
 	})
 }
 

@@ -79,6 +79,12 @@ type Held struct {
 	refresh bool
 }
 
+// Session returns what the token says: whose session it is, which, and how often
+// it had been renewed.
+func (h Held) Session() (subject, id string, generation uint32) {
+	return h.subject, h.family.String(), h.generation
+}
+
 // lately is how long an access token that has expired can still end its session.
 const lately = time.Hour
 

@@ -135,6 +135,10 @@ func (s *Sessions) rotate(ctx context.Context, p presented) (_ *Grant, err error
 		return nil, s.unavailable(ctx, e, errors.New("later requests of the session have overtaken this one"))
 	}
 	s.recordVerdict(ctx, e, v, p.client.Key)
+	if v.Outcome == family.Gone && v.Record.ID.IsZero() && s.goneEarly(&p) {
+		e.Kind = EventGoneEarly
+		s.record(ctx, e)
+	}
 	if err := s.heal(ctx, &p, v); err != nil {
 		return nil, err
 	}
@@ -166,6 +170,19 @@ func (s *Sessions) request(p *presented) (req family.RotateRequest, next token, 
 		Fingerprint: p.fingerprint, Device: p.client.device(), Policy: s.policyFor(p.token),
 		Key: p.client.Key, Proof: p.client.Proof, Now: s.access.Now().Truncate(time.Millisecond),
 	}, next, nil
+}
+
+// goneEarly reports whether a session that the store does not know should have
+// lived on. An access token of it says when it was used and when its login ends;
+// had it been revoked since, there would be a tombstone.
+func (s *Sessions) goneEarly(p *presented) bool {
+	c, err := s.access.VerifyWithin(p.client.AccessToken, maxAbsolute)
+	if err != nil {
+		return false
+	}
+	now := s.access.Now()
+	return c.SessionID == p.token.family.String() && now.Before(c.SessionExpiresAt) &&
+		now.Sub(c.IssuedAt) < min(s.policy.Idle, family.TombstoneRetention)
 }
 
 // policyFor is the configuration's, but for a login without a device id.
