@@ -132,10 +132,10 @@ func (f forger) attacks(t *testing.T) []attack {
 	all := []attack{
 		{"tampered claim, signature kept", f.header + "." + admin + "." + f.sig, access.ErrSignature},
 		{"role added, signature kept", f.header + "." + f.claims(t, "roles", []string{"admin"}) + "." + f.sig, access.ErrSignature},
-		{"expiry moved, signature kept", f.header + "." + f.claims(t, "exp", 4102444800) + "." + f.sig, access.ErrSignature},
+		{"expiry moved, signature kept", f.header + "." + f.claims(t, "exp", int64(4102444800)) + "." + f.sig, access.ErrSignature},
 		{"expiry removed, signature kept", f.header + "." + f.claims(t, "exp", nil) + "." + f.sig, access.ErrSignature},
 		{"not before moved, signature kept", f.header + "." + f.claims(t, "nbf", 0) + "." + f.sig, access.ErrSignature},
-		{"generation moved, signature kept", f.header + "." + f.claims(t, "gen", 1<<40) + "." + f.sig, access.ErrSignature},
+		{"generation moved, signature kept", f.header + "." + f.claims(t, "gen", int64(1)<<40) + "." + f.sig, access.ErrSignature},
 		{"another session, signature kept", f.header + "." + f.claims(t, "sid", "family-2") + "." + f.sig, access.ErrSignature},
 
 		{"null signature (CVE-2020-28042)", f.header + "." + admin + ".", access.ErrMalformed},

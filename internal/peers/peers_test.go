@@ -12,8 +12,8 @@ import (
 func TestTheKitSignsNobodyOut(t *testing.T) {
 	t.Parallel()
 	for _, c := range cells {
-		n := honest(flows()[0], c.accidents, options{renewals: 20_000, seed: 7})
-		if n.signedOut != 0 || n.renewals < 20_000 {
+		n := honest(flows()[0], c.accidents, options{renewals: 5000, seed: 7})
+		if n.signedOut != 0 || n.renewals < 5000 {
 			t.Errorf("%s: %d honest clients signed out in %d renewals", c.title, n.signedOut, n.renewals)
 		}
 	}
@@ -23,7 +23,7 @@ func TestTheKitSignsNobodyOut(t *testing.T) {
 func TestTheAccidentsDoHappen(t *testing.T) {
 	t.Parallel()
 	for _, c := range cells {
-		if n := honest(flows()[1], c.accidents, options{renewals: 50_000, seed: 7}); n.signedOut == 0 {
+		if n := honest(flows()[1], c.accidents, options{renewals: 25_000, seed: 7}); n.signedOut == 0 {
 			t.Errorf("%s: nobody is signed out under plain rotation", c.title)
 		}
 	}
@@ -46,7 +46,7 @@ func TestTheSameSeedGivesTheSameCount(t *testing.T) {
 func TestNoThiefOfTheKitLivesOn(t *testing.T) {
 	t.Parallel()
 	for k, name := range theftKinds {
-		if s := spreadOf(thieves(flows()[0], theftKind(k), options{thieves: 200, seed: 5})); s.end != 0 {
+		if s := spreadOf(thieves(flows()[0], theftKind(k), options{thieves: 60, seed: 5})); s.end != 0 {
 			t.Errorf("who %s: %.1f %% are still in", name, 100*s.end)
 		}
 	}
