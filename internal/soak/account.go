@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,9 +28,9 @@ type account struct {
 
 	mu         sync.Mutex
 	kinds      map[refresh.EventKind]int64
-	latest     time.Duration // from proof to report
-	outage     time.Duration // from the death of a primary to the next
-	ridden     int           // most renewals of an owner until a thief who keeps pace was noticed
+	latest     time.Duration   // from proof to report
+	outages    []time.Duration // from the death of a primary to the next
+	ridden     int             // most renewals of an owner until a thief who keeps pace was noticed
 	violations []string
 	broken     int
 }
@@ -70,7 +71,7 @@ func (a *account) reported(late time.Duration) {
 func (a *account) promoted(after time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.outage = max(a.outage, after)
+	a.outages = append(a.outages, after)
 }
 
 // noticed notes after how many renewals of its owner a session ended that was shared.
@@ -222,7 +223,7 @@ func (w *world) report() string {
 	row(a.outside.Load(), "  were refused after such a request, outside of what is promised")
 	row(int64(a.broken), "honest sign-outs, and anything else that must not be")
 	if w.sentinel != nil {
-		fmt.Fprintf(&b, "%10s  the longest that there was no primary\n", a.outage.Round(time.Millisecond))
+		fmt.Fprintf(&b, "%10s  the longest that there was no primary\n", slices.Max(append(a.outages, 0)).Round(time.Millisecond))
 	}
 	fmt.Fprintf(&b, "%10s  the longest that a proof of settling took to reach the store\n", a.latest.Round(time.Millisecond))
 	return strings.TrimRight(b.String(), "\n")

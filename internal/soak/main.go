@@ -25,6 +25,8 @@ import (
 	"os"
 	"os/signal"
 	"time"
+
+	"github.com/sessionkit/sessionkit/internal/ledger"
 )
 
 // options are what a run can be told.
@@ -37,6 +39,7 @@ type options struct {
 	faults    float64
 	sentinel  bool
 	seed      uint64
+	ledger    string
 }
 
 // register makes the options flags.
@@ -48,6 +51,7 @@ func (o *options) register() {
 	flag.IntVar(&o.instances, "instances", 3, "how many instances there are")
 	flag.Float64Var(&o.faults, "faults", 0.03, "the share of commands to Redis that something happens to; with 0 Redis is never killed either")
 	flag.BoolVar(&o.sentinel, "sentinel", false, "a primary with replicas and sentinels, whose primary is killed again and again")
+	flag.StringVar(&o.ledger, "ledger", "", "the file that the result is appended to")
 	flag.Uint64Var(&o.seed, "seed", 0, "where chance starts; 0 draws one")
 }
 
@@ -75,6 +79,11 @@ func main() {
 	w.run(ctx)
 	fmt.Printf("%v, %d clients, %d instances whose clocks differ by up to %v, access tokens of %v, sentinel %v, seed %d\n\n%s\n",
 		time.Since(began).Round(time.Second), o.clients, o.instances, o.skew, o.lifetime, o.sentinel, o.seed, w.report())
+	if o.ledger != "" {
+		if err := ledger.Append(o.ledger, w.entry(began)); err != nil {
+			p.Fatal(err)
+		}
+	}
 	violations := w.account.list()
 	for _, v := range violations {
 		fmt.Println("VIOLATED:", v)
