@@ -2,9 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sessionkit/sessionkit/internal/redistest"
 )
 
 // status returns what GET /auth/session says; nil without a session.
@@ -203,4 +206,44 @@ func TestImpersonation(t *testing.T) {
 		t.Error(me.text)
 	}
 	n.want(200, "", "GET", "/api/me", "", "Authorization: Bearer "+p.AccessToken) // which goes on
+}
+
+// What one instance writes of a session, another reads, from one Redis.
+func TestSessionsOnTwoInstances(t *testing.T) {
+	server := redistest.Start(t)
+	args := []string{"-redis", "redis://" + server.Addr, "-keys", filepath.Join(t.TempDir(), "keys.pem")}
+	one, two := serveDemo(t, args...), serveDemo(t, args...)
+	b := newBrowser(t, one)
+	b.signIn("bob", "builder")
+	before := b.want(200, "", "GET", "/api/me", "").member("auth_time").(float64)
+	old := b.clone(two)
+	nextSecond()
+	b.want(200, "", "POST", "/api/reauthenticate", `{"password":"builder"}`)
+	b.want(200, "", "POST", "/api/device", `{"name":"Küche"}`)
+	there := b.clone(two)
+	there.want(200, "", "POST", "/auth/token/refresh", "")
+	if now := there.want(200, "", "GET", "/api/me", "").member("auth_time").(float64); now <= before {
+		t.Errorf("auth_time %v after %v", now, before)
+	}
+	old.want(200, "", "POST", "/auth/token/refresh", "")
+	if now := old.want(200, "", "GET", "/api/me", "").member("auth_time").(float64); now != before {
+		t.Errorf("an older refresh token: auth_time %v, not %v", now, before)
+	}
+	alice := newBrowser(t, two)
+	alice.signIn("alice", "wonderland")
+	alice.want(200, "", "POST", "/admin/users/bob/impersonate", `{"reason":"ticket 7"}`)
+	alice.want(200, "", "POST", "/auth/token/refresh", "")
+	if list := b.want(200, "", "GET", "/auth/sessions", "").text; strings.Count(list, `"data":"Küche"`) != 1 || strings.Count(list, `"actor":"alice","reason":"ticket 7"`) != 1 {
+		t.Error(list)
+	}
+	if st := alice.clone(one).want(200, "", "GET", "/auth/session", "").status(t); st["actor"] != "alice" {
+		t.Errorf("%v", st)
+	}
+	server.Kill()
+	if a := b.do("GET", "/auth/session", ""); a.StatusCode != 503 || a.Header.Get("Retry-After") == "" {
+		t.Errorf("without Redis: %v", a)
+	}
+	if a := b.do("POST", "/api/device", `{"name":"x"}`); a.StatusCode != 503 || len(a.Cookies()) > 0 {
+		t.Errorf("without Redis: %v", a)
+	}
 }
