@@ -1,8 +1,7 @@
 // Package access issues and verifies JWT access tokens (RFC 9068): short-lived,
 // signed, checked on every request without asking any store.
 //
-//	keys, err := access.OpenKeys("keys.pem", access.EdDSA)
-//	ring, err := access.NewKeyRing(keys)
+//	ring, err := access.OpenKeyRing("keys.pem", access.EdDSA)
 //	tokens, err := access.New(access.Config{
 //		Issuer: "https://app.example", Audience: "app", Keys: ring,
 //	})
@@ -20,7 +19,7 @@
 // on every look-up.
 //
 // A KeyRing also holds root secrets, from which other packages derive keys of
-// their own. It can be replaced while the program runs.
+// their own. One that came from a file follows it while the program runs.
 //
 // Package access knows nothing of cookies, stores or refresh tokens.
 package access

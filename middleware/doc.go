@@ -13,7 +13,7 @@
 // Guards are plain func(http.Handler) http.Handler and work with any router.
 // OptionalAuth lets everybody pass; RequireRole, RequireScope and RequireStepUp
 // demand more than a session; they include RequireAuth, and may be nested.
-// Watch gives streams a context that ends with the session.
+// WatchSession gives streams a context that ends with the session.
 //
 // Answers follow RFC 6750 and RFC 9470 for APIs; page navigations are sent to
 // the sign-in page, HTMX requests too, by their own header. Requests with

@@ -9,20 +9,19 @@
 //
 //	sessions, err := refresh.New(refresh.Config{Access: tokens, Store: store})
 //
-// A Service does everything by itself: Start at login, Refresh when an access
-// token has run out, Revoke, RevokeAll and RevokeOthers, List for a page of
-// devices. Over HTTP, Login and Logout serve an app's own handlers, and
-// RefreshHandler and its kin are handlers to mount; package middleware guards
-// an app's handlers and mounts them all.
+// Start opens a session at a login, Refresh renews it when an access token has
+// run out, Revoke, RevokeAll, RevokeOthers and SignOut end sessions, List is for
+// a page of devices, Status says how one stands, StepUp and SetData change the
+// current one. All of that knows no HTTP: package middleware serves it.
 //
-// The protocol is one pure function, Decide, with one case per rule; see
-// docs/protocol.md. A Store applies it atomically: NewMemoryStore in this
-// process, package redisstore for many instances, or one of your own, which
+// The protocol is one pure function, family.Decide, with one case per rule; see
+// docs/protocol.md. A family.Store applies it atomically: family.NewMemoryStore in
+// this process, package redisstore for many instances, or one of your own, which
 // package storetest checks.
 //
 // Errors that are ErrRefused are final: the user signs in again. ErrUnavailable
 // is passing, and nothing is lost by it: the same token can be presented again.
-// What security monitoring wants to know goes to a Recorder; LogEvents writes
+// What security monitoring wants to know goes to an EventHandler; LogEvents writes
 // it to log/slog.
 //
 // The package does not authenticate users, limit rates, or keep accounts.

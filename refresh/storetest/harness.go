@@ -152,7 +152,7 @@ const (
 	lifetime = 30 * 24 * time.Hour
 )
 
-// login returns a family of a new subject, as Service.Start makes it.
+// login returns a family of a new subject, as refresh.Sessions.Start makes it.
 func login(at time.Time) family.Record {
 	var f family.Record
 	rand.Read(f.Subject[:])
