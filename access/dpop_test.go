@@ -165,8 +165,7 @@ func TestAlteredProofs(t *testing.T) {
 	d := devices()["ES256"]
 	ec := d.key.(*ecdsa.PrivateKey)
 	otherKey, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	smallKey, _ := rsa.GenerateKey(rand.Reader, 1024)
-	other, small := newDevice("ES256", otherKey), newDevice("RS256", smallKey)
+	other := newDevice("ES256", otherKey)
 	good := d.proof(d.header(), proofPayload)
 	part := strings.Split(good, ".")
 	sig, _ := base64.RawURLEncoding.DecodeString(part[2])
@@ -196,6 +195,8 @@ func TestAlteredProofs(t *testing.T) {
 	x := b64(string(point[1:33]))
 	ed, ps, rs, p384 := devices()["EdDSA"], devices()["PS256"], devices()["RS256"], devices()["ES384"]
 	wide := newDevice("ES256", p384.key) // a key on another curve than its algorithm
+	modulus := rs.key.(*rsa.PrivateKey).N.Bytes()
+	small := strings.Replace(rs.header(), b64(string(modulus)), b64(string(append(modulus[:127:127], 1))), 1)
 
 	for _, tt := range []struct {
 		name   string
@@ -277,7 +278,7 @@ func TestAlteredProofs(t *testing.T) {
 		{"an Ed25519 key with a y", []string{ed.proof(strings.Replace(ed.header(), ed.jwk, more(ed.jwk, `"y":"AAAA"`), 1), proofPayload)}, access.ErrMalformed},
 		{"Ed448", []string{ed.proof(strings.Replace(ed.header(), `"crv":"Ed25519"`, `"crv":"Ed448"`, 1), proofPayload)}, access.ErrMalformed},
 		{"an Ed25519 key that is too short", []string{ed.proof(`{"alg":"EdDSA","typ":"dpop+jwt","jwk":{"kty":"OKP","crv":"Ed25519","x":"AAAA"}}`, proofPayload)}, access.ErrMalformed},
-		{"an RSA key of 1024 bits", []string{small.proof(small.header(), proofPayload)}, access.ErrMalformed},
+		{"an RSA key of 1024 bits", []string{rs.proof(small, proofPayload)}, access.ErrMalformed},
 		{"an RSA exponent of 1", []string{rs.proof(strings.Replace(rs.header(), `"AQAB"`, `"AQ"`, 1), proofPayload)}, access.ErrMalformed},
 		{"the key of somebody else", []string{other.proof(d.header(), proofPayload)}, access.ErrSignature},
 		{"somebody else's key in the header", []string{key(other.jwk)}, access.ErrSignature},
