@@ -19,9 +19,13 @@ type Status struct {
 	// DeviceBound: renewals need a key that cannot leave the client's device.
 	DeviceBound bool
 	// At is the moment. ExpiresAt is when the access token runs out, zero when
-	// none was shown; IdleExpiresAt when the session ends if it is not renewed;
-	// SessionExpiresAt when it ends however busy it is.
-	At, ExpiresAt, IdleExpiresAt, SessionExpiresAt time.Time
+	// none was shown.
+	At, ExpiresAt time.Time
+	// IdleExpiresAt is the idle timeout after the last renewal: the session lives
+	// until then, and at most one lifetime of an access token longer, since
+	// requests with a valid one are not counted. SessionExpiresAt is when it ends
+	// however busy it is.
+	IdleExpiresAt, SessionExpiresAt time.Time
 }
 
 // Status says what a client's tokens are worth now, and changes nothing: it
@@ -118,7 +122,13 @@ func (s *Sessions) status(rec *family.Record) (*Status, error) {
 	if rec.ID.IsZero() || !limited.Alive(now) {
 		return nil, ErrGone
 	}
-	return &Status{SessionID: rec.ID.String(), DeviceBound: !rec.Key.IsZero(), At: now, IdleExpiresAt: limited.ExpiresAt(), SessionExpiresAt: limited.AbsoluteExpiry}, nil
+	idle := limited.ExpiresAt()
+	if idle.Before(limited.AbsoluteExpiry) {
+		if idle = idle.Add(-idleFor(0, s.access.Lifetime())); idle.Before(now) {
+			idle = now
+		}
+	}
+	return &Status{SessionID: rec.ID.String(), DeviceBound: !rec.Key.IsZero(), At: now, IdleExpiresAt: idle, SessionExpiresAt: limited.AbsoluteExpiry}, nil
 }
 
 func (s *Sessions) askRoles(ctx context.Context, st *Status, q ClaimsRequest) error {

@@ -91,7 +91,7 @@ func TestStatus(t *testing.T) {
 				want := refresh.Status{
 					Subject: "alice", SessionID: g.Claims.SessionID, Roles: []string{"clerk"}, AuthTime: g.Claims.AuthTime,
 					At: time.Now(), ExpiresAt: st.ExpiresAt,
-					IdleExpiresAt: g.IssuedAt.Add(idle), SessionExpiresAt: g.IssuedAt.Add(3 * time.Hour),
+					IdleExpiresAt: g.IssuedAt.Add(2 * time.Hour), SessionExpiresAt: g.IssuedAt.Add(3 * time.Hour),
 				}
 				if tt.access && (tt.expiresIn > 0 || !tt.refresh) && st.ExpiresAt.Sub(st.At).Round(2*time.Second) != tt.expiresIn {
 					t.Errorf("the access token expires in %v, want %v", st.ExpiresAt.Sub(st.At), tt.expiresIn)
