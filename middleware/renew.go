@@ -20,6 +20,9 @@ import (
 // about to leave through the writer that next has, they are corrected.
 func (a *Auth) runRenewed(next http.Handler, w http.ResponseWriter, r *http.Request, g *refresh.Grant) {
 	d := a.deliver(w.Header(), r, g)
+	if s := a.own(r); s != nil {
+		s.delivery = d
+	}
 	a.run(next, d.wrap(w), r)
 	d.commit()
 }

@@ -16,6 +16,7 @@ type state struct {
 	claims   *access.Claims    // nil: no session
 	token    string            // the access token of claims
 	grant    *refresh.Grant    // not nil: the session was renewed for this request
+	delivery *delivery         // of the grant, once a handler runs
 	latest   *refresh.Grant    // not nil: what the handler asked for last in its place
 	err      error             // why there is no session
 	asked    bool              // the store has said that the session is alive

@@ -71,6 +71,9 @@ func (a *Auth) SetData(w http.ResponseWriter, r *http.Request, data string) (*re
 		// access token of a generation that the browser did not get would
 		// settle it.
 		g.RefreshToken = s.grant.RefreshToken
+		if s.delivery != nil {
+			s.delivery.done = true // these are the renewal's and not replaced
+		}
 		err = a.setCookies(w.Header(), g)
 	} else {
 		err = a.setAccessCookie(w.Header(), g)
