@@ -1,9 +1,13 @@
 package access
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // errJSON: not one JSON object with distinct members.
@@ -223,4 +227,59 @@ func numberLength(text string) int {
 		}
 	}
 	return i
+}
+
+// stringValue reads a JSON string that scanObject found well-formed.
+func stringValue(raw string) (string, bool) {
+	if raw[0] != '"' {
+		return "", false
+	}
+	if strings.IndexByte(raw, '\\') < 0 {
+		return raw[1 : len(raw)-1], true
+	}
+	var s string
+	// encoding/json makes U+FFFD of half a surrogate pair, and of any other half.
+	if !hasWholePairs(raw) || json.Unmarshal([]byte(raw), &s) != nil {
+		return "", false
+	}
+	return s, true
+}
+
+// hasWholePairs reports whether no half of a surrogate pair stands alone among
+// the escapes of well-formed JSON.
+func hasWholePairs(raw string) bool {
+	for {
+		unit, rest := nextEscape(raw)
+		if rest == "" {
+			return true
+		}
+		raw = rest
+		if !utf16.IsSurrogate(unit) {
+			continue
+		}
+		if !strings.HasPrefix(raw, `\u`) {
+			return false
+		}
+		second, rest := nextEscape(raw)
+		if utf16.DecodeRune(unit, second) == utf8.RuneError {
+			return false
+		}
+		raw = rest
+	}
+}
+
+// nextEscape returns the code unit of the next \u escape in well-formed JSON,
+// and the text behind it: "" if there is none.
+func nextEscape(raw string) (unit rune, rest string) {
+	for {
+		i := strings.IndexByte(raw, '\\')
+		if i < 0 {
+			return 0, ""
+		}
+		if raw[i+1] == 'u' {
+			n, _ := strconv.ParseUint(raw[i+2:i+6], 16, 16)
+			return rune(n), raw[i+6:]
+		}
+		raw = raw[i+2:]
+	}
 }

@@ -119,3 +119,15 @@ func (a *Auth) deleteCookies(h http.Header) {
 		h.Set("Clear-Site-Data", a.clearSiteData)
 	}
 }
+
+// accessAge is how long a browser keeps the access cookie: 0 is until it closes.
+func accessAge(g *refresh.Grant) time.Duration {
+	if !g.Remember {
+		return 0
+	}
+	return refreshAge(g)
+}
+
+func refreshAge(g *refresh.Grant) time.Duration {
+	return max(g.RefreshExpiresAt.Sub(g.IssuedAt), time.Second)
+}

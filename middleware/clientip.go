@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/sessionkit/sessionkit/refresh"
 )
 
 // clientIP finds the address of the client itself.
@@ -88,4 +90,9 @@ func (c clientIP) trusts(ip netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// record passes on an event about a request.
+func (a *Auth) record(r *http.Request, e refresh.Event) {
+	a.sessions.Record(r.Context(), refresh.Client{IP: a.clientIP.of(r), UserAgent: r.UserAgent()}, e)
 }

@@ -181,6 +181,19 @@ func (a *Auth) run(next http.Handler, w http.ResponseWriter, r *http.Request) {
 	next.ServeHTTP(w, r)
 }
 
+// runRenewed runs next for a session that this request renewed. The cookies
+// stand in the header before next runs, so that a framework that writes to the
+// writer it was given itself cannot lose them; when the answer's headers are
+// about to leave through the writer that next has, they are corrected.
+func (a *Auth) runRenewed(next http.Handler, w http.ResponseWriter, r *http.Request, g *refresh.Grant) {
+	d := a.deliver(w.Header(), r, g)
+	if s := a.own(r); s != nil {
+		s.delivery = d
+	}
+	a.run(next, d.wrap(w), r)
+	d.commit()
+}
+
 // hideTokens returns the request without the kit's cookies, and without the
 // Authorization header that was read. All else stays as it was sent, to the
 // letter.
@@ -235,7 +248,19 @@ func (a *Auth) WatchSession(r *http.Request) (context.Context, context.CancelFun
 	return a.sessions.WatchSession(r.Context(), c)
 }
 
-// record passes on an event about a request.
-func (a *Auth) record(r *http.Request, e refresh.Event) {
-	a.sessions.Record(r.Context(), refresh.Client{IP: a.clientIP.of(r), UserAgent: r.UserAgent()}, e)
+// forbidden answers a request whose session is good but not good enough, and
+// reports whether it did. A session that was renewed on the way keeps its new
+// cookies.
+func (a *Auth) forbidden(w http.ResponseWriter, r *http.Request, s *state, g guard, renewed bool) bool {
+	no := g.allow(s.claims)
+	if no == nil {
+		return false
+	}
+	a.record(r, refresh.Event{Kind: refresh.EventForbidden, Subject: s.claims.Subject, Actor: s.claims.Actor, SessionID: s.claims.SessionID, Generation: uint32(s.claims.Generation), Err: errors.New(no.Code)})
+	if renewed {
+		a.deliver(w.Header(), r, s.grant).commit()
+	}
+	answer := *no
+	a.refuse(w, r, &answer)
+	return true
 }

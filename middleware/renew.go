@@ -14,19 +14,6 @@ import (
 	"github.com/sessionkit/sessionkit/refresh"
 )
 
-// runRenewed runs next for a session that this request renewed. The cookies
-// stand in the header before next runs, so that a framework that writes to the
-// writer it was given itself cannot lose them; when the answer's headers are
-// about to leave through the writer that next has, they are corrected.
-func (a *Auth) runRenewed(next http.Handler, w http.ResponseWriter, r *http.Request, g *refresh.Grant) {
-	d := a.deliver(w.Header(), r, g)
-	if s := a.own(r); s != nil {
-		s.delivery = d
-	}
-	a.run(next, d.wrap(w), r)
-	d.commit()
-}
-
 // deliver puts the cookies of a renewal into the header of the answer.
 func (a *Auth) deliver(h http.Header, r *http.Request, g *refresh.Grant) *delivery {
 	d := &delivery{a: a, h: h, r: r, g: g, before: slices.Clone(h["Set-Cookie"])}

@@ -1,7 +1,6 @@
 package middleware
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -13,23 +12,6 @@ import (
 	"github.com/sessionkit/sessionkit/refresh"
 	"github.com/sessionkit/sessionkit/refresh/family"
 )
-
-// forbidden answers a request whose session is good but not good enough, and
-// reports whether it did. A session that was renewed on the way keeps its new
-// cookies.
-func (a *Auth) forbidden(w http.ResponseWriter, r *http.Request, s *state, g guard, renewed bool) bool {
-	no := g.allow(s.claims)
-	if no == nil {
-		return false
-	}
-	a.record(r, refresh.Event{Kind: refresh.EventForbidden, Subject: s.claims.Subject, Actor: s.claims.Actor, SessionID: s.claims.SessionID, Generation: uint32(s.claims.Generation), Err: errors.New(no.Code)})
-	if renewed {
-		a.deliver(w.Header(), r, s.grant).commit()
-	}
-	answer := *no
-	a.refuse(w, r, &answer)
-	return true
-}
 
 func forbidden(code, description string) *refused {
 	return &refused{Refusal: Refusal{Status: http.StatusForbidden, Code: code, Description: description}}

@@ -2,7 +2,6 @@ package middleware
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/cookie"
@@ -113,16 +112,4 @@ func (s *state) newestClaims() *access.Claims {
 func (a *Auth) setAccessCookie(h http.Header, g *refresh.Grant) error {
 	noStore(h)
 	return a.cookies.Set(h, cookie.Access, g.AccessToken, accessAge(g))
-}
-
-// accessAge is how long a browser keeps the access cookie: 0 is until it closes.
-func accessAge(g *refresh.Grant) time.Duration {
-	if !g.Remember {
-		return 0
-	}
-	return refreshAge(g)
-}
-
-func refreshAge(g *refresh.Grant) time.Duration {
-	return max(g.RefreshExpiresAt.Sub(g.IssuedAt), time.Second)
 }

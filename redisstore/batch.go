@@ -102,3 +102,23 @@ func (s *Store) pipeline(calls []*call) map[*call]*redis.Cmd {
 	})
 	return cmds
 }
+
+// master returns the server that holds the key, nil for clients of which that
+// cannot be asked.
+func (s *Store) master(ctx context.Context, key string) (*redis.Client, error) {
+	switch c := s.client.(type) {
+	case *redis.Client:
+		return c, nil
+	case *redis.ClusterClient:
+		return c.MasterForKey(ctx, key)
+	}
+	return nil, nil
+}
+
+// run executes a script on its keys, by its hash, and by its text on a server
+// that does not know it (after a restart, a failover, SCRIPT FLUSH).
+func (s *Store) run(ctx context.Context, script *script, keys []string, args ...any) (any, error) {
+	return do(ctx, s, func(ctx context.Context) (any, error) {
+		return s.send(ctx, script, keys, args)
+	})
+}

@@ -299,3 +299,32 @@ func uintAt(b string, from, n int) (v uint64) {
 	}
 	return v
 }
+
+// join is the opposite of idsOf.
+func join(ids []family.ID) []byte {
+	joined := make([]byte, 0, 16*len(ids))
+	for _, id := range ids {
+		joined = append(joined, id[:]...)
+	}
+	return joined
+}
+
+// idsOf splits joined family ids.
+func idsOf(reply any) ([]family.ID, error) {
+	joined, ok := reply.(string)
+	if !ok || len(joined)%16 != 0 {
+		return nil, unavailable(errReply)
+	}
+	var ids []family.ID
+	for ; joined != ""; joined = joined[16:] {
+		ids = append(ids, family.ID([]byte(joined[:16])))
+	}
+	return ids, nil
+}
+
+// keys are the subject's hash and its row, which common.lua describes. The braces
+// make them one slot of a Cluster.
+func (s *Store) keys(subject family.Subject) []string {
+	hash := s.prefix + ":{" + subject.String() + "}"
+	return []string{hash, hash + ":i"}
+}

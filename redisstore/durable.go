@@ -58,18 +58,6 @@ func (s *Store) runDurably(ctx context.Context, script *script, keys []string, a
 	})
 }
 
-// master returns the server that holds the key, nil for clients of which that
-// cannot be asked.
-func (s *Store) master(ctx context.Context, key string) (*redis.Client, error) {
-	switch c := s.client.(type) {
-	case *redis.Client:
-		return c, nil
-	case *redis.ClusterClient:
-		return c.MasterForKey(ctx, key)
-	}
-	return nil, nil
-}
-
 func (s *Store) runAndWait(ctx context.Context, node *redis.Client, want int, script *script, keys []string, args []any) (any, error) {
 	exec := func(queue func(redis.Scripter) *redis.Cmd) (any, error) {
 		pipe := node.Pipeline()

@@ -107,11 +107,3 @@ func (s *script) EvalSha(ctx context.Context, c redis.Scripter, keys []string, a
 	}
 	return s.Eval(ctx, c, keys, args...)
 }
-
-// run executes a script on its keys, by its hash, and by its text on a server
-// that does not know it (after a restart, a failover, SCRIPT FLUSH).
-func (s *Store) run(ctx context.Context, script *script, keys []string, args ...any) (any, error) {
-	return do(ctx, s, func(ctx context.Context) (any, error) {
-		return s.send(ctx, script, keys, args)
-	})
-}

@@ -114,13 +114,6 @@ func New(cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// keys are the subject's hash and its row, which common.lua describes. The braces
-// make them one slot of a Cluster.
-func (s *Store) keys(subject family.Subject) []string {
-	hash := s.prefix + ":{" + subject.String() + "}"
-	return []string{hash, hash + ":i"}
-}
-
 // setLimits fills in the defaults of what bounds the store.
 func (s *Store) setLimits(cfg *Config) error {
 	if len(s.prefix) > 64 || slices.ContainsFunc([]byte(s.prefix), func(c byte) bool {
@@ -406,28 +399,6 @@ func (s *Store) revokeStep(ctx context.Context, req family.RevokeRequest, first 
 	step.tell = dead{subject: req.Subject, at: req.Now}
 	step.tell.ids, err = idsOf(parts[2])
 	return step, err
-}
-
-// join is the opposite of idsOf.
-func join(ids []family.ID) []byte {
-	joined := make([]byte, 0, 16*len(ids))
-	for _, id := range ids {
-		joined = append(joined, id[:]...)
-	}
-	return joined
-}
-
-// idsOf splits joined family ids.
-func idsOf(reply any) ([]family.ID, error) {
-	joined, ok := reply.(string)
-	if !ok || len(joined)%16 != 0 {
-		return nil, unavailable(errReply)
-	}
-	var ids []family.ID
-	for ; joined != ""; joined = joined[16:] {
-		ids = append(ids, family.ID([]byte(joined[:16])))
-	}
-	return ids, nil
 }
 
 // Find implements family.Store.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sessionkit/sessionkit/access"
@@ -88,6 +89,21 @@ func (s *Sessions) claimsFor(ctx context.Context, p *presented) (q ClaimsRequest
 		err = s.checkIssue(ctx, p, claims)
 	}
 	return q, claims, err
+}
+
+// checkIssue finds out before the store is asked whether the claims fit.
+func (s *Sessions) checkIssue(ctx context.Context, p *presented, claims SubjectClaims) error {
+	if s.claims == nil {
+		return nil
+	}
+	now := s.access.Now()
+	// What only the store knows of the login is small.
+	rec := family.Record{AbsoluteExpiry: now.Add(maxAbsolute), AuthTime: now, ACR: strings.Repeat("x", family.MaxAuthContext), CreatedAt: now, Key: p.client.Key}
+	err := s.access.Check(s.accessClaims(&rec, p.token, claims), p.client.MaxAccessToken)
+	if err == nil {
+		return nil
+	}
+	return s.notIssued(ctx, p.client, p.event(), err)
 }
 
 // claimsAfter asks once more when the store knows more of the session than the
@@ -174,21 +190,4 @@ func (s *Sessions) notIssued(ctx context.Context, c Client, e Event, err error) 
 	e.Kind, e.Err = EventCannotIssue, err
 	s.Record(ctx, c, e)
 	return fmt.Errorf("%w: %w", ErrCannotIssue, err)
-}
-
-// unavailable records a failure and makes sure that it is ErrUnavailable.
-func (s *Sessions) unavailable(ctx context.Context, e Event, cause error) error {
-	e.Kind, e.Err = EventUnavailable, cause
-	s.record(ctx, e)
-	if errors.Is(cause, ErrUnavailable) {
-		return cause
-	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, cause)
-}
-
-// unavailableTo is unavailable for a client that is known.
-func (s *Sessions) unavailableTo(ctx context.Context, c Client, e Event, cause error) error {
-	d := c.device()
-	e.IP, e.UserAgent = d.IP, d.UserAgent
-	return s.unavailable(ctx, e, cause)
 }

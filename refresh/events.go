@@ -2,6 +2,8 @@ package refresh
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -153,4 +155,38 @@ func (s *Sessions) record(ctx context.Context, e Event) {
 	// What watches sessions must not end requests.
 	defer func() { _ = recover() }()
 	s.events.HandleEvent(ctx, e)
+}
+
+// presented is one refresh token, authentic, and who shows it.
+type presented struct {
+	token       *token
+	hash        [32]byte // of the token's secret
+	stepUp      *family.StepUp
+	rec         *family.Record // not nil: the store was asked already
+	subject     family.Subject
+	client      Client
+	fingerprint family.Fingerprint
+}
+
+// event is what events about the token have in common.
+func (p *presented) event() Event {
+	d := p.client.device()
+	return Event{Subject: p.token.subject, Actor: p.token.actor, SessionID: p.token.family.String(), Generation: p.token.generation, IP: d.IP, UserAgent: d.UserAgent}
+}
+
+// unavailable records a failure and makes sure that it is ErrUnavailable.
+func (s *Sessions) unavailable(ctx context.Context, e Event, cause error) error {
+	e.Kind, e.Err = EventUnavailable, cause
+	s.record(ctx, e)
+	if errors.Is(cause, ErrUnavailable) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, cause)
+}
+
+// unavailableTo is unavailable for a client that is known.
+func (s *Sessions) unavailableTo(ctx context.Context, c Client, e Event, cause error) error {
+	d := c.device()
+	e.IP, e.UserAgent = d.IP, d.UserAgent
+	return s.unavailable(ctx, e, cause)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/sessionkit/sessionkit/refresh/family"
@@ -38,23 +37,6 @@ func (s *Sessions) Refresh(ctx context.Context, refreshToken string, c Client) (
 	}
 	key := sameRequest{refreshToken, p.fingerprint, c.IP, c.MaxAccessToken, c.Key}
 	return s.coalesced.do(ctx, key, s.timeout, func() (*Grant, error) { return s.rotate(ctx, p) })
-}
-
-// presented is one refresh token, authentic, and who shows it.
-type presented struct {
-	token       *token
-	hash        [32]byte // of the token's secret
-	stepUp      *family.StepUp
-	rec         *family.Record // not nil: the store was asked already
-	subject     family.Subject
-	client      Client
-	fingerprint family.Fingerprint
-}
-
-// event is what events about the token have in common.
-func (p *presented) event() Event {
-	d := p.client.device()
-	return Event{Subject: p.token.subject, Actor: p.token.actor, SessionID: p.token.family.String(), Generation: p.token.generation, IP: d.IP, UserAgent: d.UserAgent}
 }
 
 // present completes what is laid before a family. It fails with ErrInvalidToken
@@ -192,21 +174,6 @@ func (s *Sessions) policyFor(tok *token) family.Policy {
 		policy.Enforced = family.UserAgent
 	}
 	return policy
-}
-
-// checkIssue finds out before the store is asked whether the claims fit.
-func (s *Sessions) checkIssue(ctx context.Context, p *presented, claims SubjectClaims) error {
-	if s.claims == nil {
-		return nil
-	}
-	now := s.access.Now()
-	// What only the store knows of the login is small.
-	rec := family.Record{AbsoluteExpiry: now.Add(maxAbsolute), AuthTime: now, ACR: strings.Repeat("x", family.MaxAuthContext), CreatedAt: now, Key: p.client.Key}
-	err := s.access.Check(s.accessClaims(&rec, p.token, claims), p.client.MaxAccessToken)
-	if err == nil {
-		return nil
-	}
-	return s.notIssued(ctx, p.client, p.event(), err)
 }
 
 // current returns the token that the store's record holds the hash of. A

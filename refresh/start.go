@@ -377,12 +377,3 @@ func (s *Sessions) limitOlderSecrets(ctx context.Context, subject string, req fa
 		s.unavailable(ctx, Event{Subject: subject}, err)
 	}
 }
-
-// newAttempt names one call of the store. It is never zero, which is how a
-// record says that it does not know.
-func newAttempt() (a family.Attempt) {
-	for a == (family.Attempt{}) {
-		rand.Read(a[:])
-	}
-	return a
-}

@@ -2,6 +2,7 @@ package refresh
 
 import (
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -310,3 +311,12 @@ var strictBase64 = base64.RawURLEncoding.Strict()
 func equal(a, b [32]byte) bool { return subtle.ConstantTimeCompare(a[:], b[:]) == 1 }
 
 func equalText(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+
+// newAttempt names one call of the store. It is never zero, which is how a
+// record says that it does not know.
+func newAttempt() (a family.Attempt) {
+	for a == (family.Attempt{}) {
+		rand.Read(a[:])
+	}
+	return a
+}

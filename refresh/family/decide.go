@@ -94,26 +94,6 @@ func (p *Policy) FreshTime() time.Duration {
 // shares a family must come later than that, or go without access tokens.
 func (p *Policy) ParallelTime() time.Duration { return min(maxParallel, p.Settle/2) }
 
-// Limit returns the record with the timeouts that hold today: the shorter of
-// what it has and what the Policy says. Stores keep the record as it is, so
-// that a timeout that is set back in time ends nobody's session.
-func (p *Policy) Limit(f Record) Record {
-	if p.Idle > 0 {
-		f.Idle = min(f.Idle, p.Idle)
-	}
-	if lifetime := p.lifetime(&f); lifetime > 0 {
-		f.AbsoluteExpiry = earlier(f.AbsoluteExpiry, f.CreatedAt.Add(lifetime))
-	}
-	return f
-}
-
-func (p *Policy) lifetime(f *Record) time.Duration {
-	if f.Remember {
-		return p.Absolute
-	}
-	return p.Browser
-}
-
 // SharedAfter is the number of generations in a row, each presented twice with
 // more than the ParallelTime between, after which a family counts as shared by
 // two clients. An honest client does this once for each answer that it lost,

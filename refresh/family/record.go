@@ -211,3 +211,23 @@ func earlier(a, b time.Time) time.Time {
 	}
 	return a
 }
+
+// Limit returns the record with the timeouts that hold today: the shorter of
+// what it has and what the Policy says. Stores keep the record as it is, so
+// that a timeout that is set back in time ends nobody's session.
+func (p *Policy) Limit(f Record) Record {
+	if p.Idle > 0 {
+		f.Idle = min(f.Idle, p.Idle)
+	}
+	if lifetime := p.lifetime(&f); lifetime > 0 {
+		f.AbsoluteExpiry = earlier(f.AbsoluteExpiry, f.CreatedAt.Add(lifetime))
+	}
+	return f
+}
+
+func (p *Policy) lifetime(f *Record) time.Duration {
+	if f.Remember {
+		return p.Absolute
+	}
+	return p.Browser
+}
