@@ -61,7 +61,7 @@ func TestTrustedOrigin(t *testing.T) {
 		return r
 	}
 	a := newApp(t)
-	if err := a.CheckOrigin(request("https://other.example")); !errors.Is(err, middleware.ErrCrossOrigin) || a.rec.events[refresh.EventCrossOrigin] != 1 {
+	if err := a.CheckOrigin(request("https://other.example")); !errors.Is(err, middleware.ErrCrossOrigin) || a.rec.of(refresh.EventCrossOrigin) != 1 {
 		t.Errorf("another origin: %v", err)
 	}
 	a = newApp(t, func(c *middleware.Config) { c.CrossOrigin = trust })

@@ -91,6 +91,12 @@ func (r *recorder) HandleEvent(_ context.Context, e refresh.Event) {
 	r.events[e.Kind]++
 }
 
+func (r *recorder) of(kind refresh.EventKind) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.events[kind]
+}
+
 func newApp(t testing.TB, change ...func(*middleware.Config)) *app {
 	t.Helper()
 	a := &app{t: t, rec: new(recorder)}
@@ -454,7 +460,7 @@ func TestGuards(t *testing.T) {
 				t.Errorf("%s without a session: %d", tt.name, res.StatusCode)
 			}
 		}
-		if a.rec.events[refresh.EventForbidden] == 0 {
+		if a.rec.of(refresh.EventForbidden) == 0 {
 			t.Error("nobody hears of refusals")
 		}
 
@@ -906,7 +912,7 @@ func TestOutageGrace(t *testing.T) {
 		if res := serve(a.RequireAuth(greet), k.request("GET", "/", expired)); res.StatusCode != 503 {
 			t.Errorf("without an access token: %d", res.StatusCode)
 		}
-		if a.rec.events[refresh.EventOutage] != 2 {
+		if a.rec.of(refresh.EventOutage) != 2 {
 			t.Errorf("events %v", a.rec.events)
 		}
 	})
