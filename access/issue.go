@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -137,91 +136,67 @@ func (t *Tokens) complete(c *Claims) {
 
 // encode returns the claims as JSON, in the order of RFC 9068 section 2.2, and
 // whether a reader sees in it what stands in c: all text is ASCII that needs no
-// escape, and all dates are in range. It is written by hand, since every refresh
-// needs it.
+// escape, and all dates are in range.
 func (c *Claims) encode() (body []byte, plain bool) {
-	o := object{make([]byte, 0, 512), true}
-	o.string(`{"iss":`, c.Issuer)
-	o.date(`,"exp":`, c.ExpiresAt)
-	o.string(`,"aud":`, c.Audience[0])
-	o.string(`,"sub":`, c.Subject)
-	o.string(`,"client_id":`, c.ClientID)
-	o.date(`,"iat":`, c.IssuedAt)
-	o.string(`,"jti":`, c.ID)
-	o.string(`,"sid":`, c.SessionID)
-	o.number(`,"gen":`, int64(c.Generation))
-	o.date(`,"auth_time":`, c.AuthTime)
-	if !c.SessionExpiresAt.IsZero() {
-		o.date(`,"session_exp":`, c.SessionExpiresAt)
-	}
-	if !c.NotBefore.IsZero() {
-		o.date(`,"nbf":`, c.NotBefore)
-	}
-	if c.ACR != "" {
-		o.string(`,"acr":`, c.ACR)
-	}
-	if len(c.AMR) > 0 {
-		o.strings(`,"amr":`, c.AMR)
+	p := payload{
+		Issuer: c.Issuer, ExpiresAt: c.ExpiresAt.Unix(), Audience: c.Audience[0], Subject: c.Subject, ClientID: c.ClientID,
+		IssuedAt: c.IssuedAt.Unix(), ID: c.ID, SessionID: c.SessionID, Generation: c.Generation, AuthTime: c.AuthTime.Unix(),
+		SessionExpiresAt: seconds(c.SessionExpiresAt), NotBefore: seconds(c.NotBefore),
+		ACR: c.ACR, AMR: c.AMR, Scope: strings.Join(c.Scopes, " "), Roles: c.Roles, Milliseconds: c.IssuedAt.Nanosecond() / 1e6,
 	}
 	if c.Actor != "" {
-		o.string(`,"act":{"sub":`, c.Actor)
-		o.text = append(o.text, '}')
+		p.Actor = &actorMember{c.Actor}
 	}
-	if len(c.Scopes) > 0 {
-		o.string(`,"scope":`, strings.Join(c.Scopes, " "))
+	if c.DeviceBound {
+		p.Confirmation = &keyMember{c.KeyThumbprint, c.KeyThumbprint == ""}
 	}
-	if len(c.Roles) > 0 {
-		o.strings(`,"roles":`, c.Roles)
+	body, _ = json.Marshal(&p) // text and numbers have no reason to fail
+	plain = !slices.ContainsFunc(body, func(b byte) bool { return b < ' ' || b > '~' || b == '\\' })
+	for _, at := range []time.Time{c.ExpiresAt, c.IssuedAt, c.AuthTime, c.SessionExpiresAt, c.NotBefore} {
+		plain = plain && (at.IsZero() || 0 < at.Unix() && at.Unix() <= maxDate)
 	}
-	switch {
-	case c.KeyThumbprint != "":
-		o.string(`,"cnf":{"jkt":`, c.KeyThumbprint)
-		o.text = append(o.text, '}')
-	case c.DeviceBound:
-		o.text = append(o.text, `,"cnf":{"dbsc":true}`...)
-	}
-	if ms := c.IssuedAt.Nanosecond() / 1e6; ms > 0 {
-		o.number(`,"iat_ms":`, int64(ms))
-	}
-	return append(o.text, '}'), o.plain
+	return body, plain
 }
 
-// An object is a JSON object in the making.
-type object struct {
-	text  []byte
-	plain bool
-}
-
-func (o *object) number(name string, v int64) {
-	o.text = strconv.AppendInt(append(o.text, name...), v, 10)
-}
-
-func (o *object) date(name string, at time.Time) {
+// seconds is a date as a token has it; nil for none.
+func seconds(at time.Time) *int64 {
+	if at.IsZero() {
+		return nil
+	}
 	s := at.Unix()
-	o.plain = o.plain && 0 < s && s <= maxDate
-	o.number(name, s)
+	return &s
 }
 
-func (o *object) string(name, v string) {
-	o.text = append(o.text, name...)
-	for i := range len(v) {
-		if c := v[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			text, _ := json.Marshal(v) // a string has no reason to fail
-			o.text, o.plain = append(o.text, text...), false
-			return
-		}
-	}
-	o.text = append(append(append(o.text, '"'), v...), '"')
+// A payload is the claims as a token has them.
+type payload struct {
+	Issuer           string       `json:"iss"`
+	ExpiresAt        int64        `json:"exp"`
+	Audience         string       `json:"aud"`
+	Subject          string       `json:"sub"`
+	ClientID         string       `json:"client_id"`
+	IssuedAt         int64        `json:"iat"`
+	ID               string       `json:"jti"`
+	SessionID        string       `json:"sid"`
+	Generation       uint64       `json:"gen"`
+	AuthTime         int64        `json:"auth_time"`
+	SessionExpiresAt *int64       `json:"session_exp,omitempty"`
+	NotBefore        *int64       `json:"nbf,omitempty"`
+	ACR              string       `json:"acr,omitempty"`
+	AMR              []string     `json:"amr,omitempty"`
+	Actor            *actorMember `json:"act,omitempty"`
+	Scope            string       `json:"scope,omitempty"`
+	Roles            []string     `json:"roles,omitempty"`
+	Confirmation     *keyMember   `json:"cnf,omitempty"`
+	Milliseconds     int          `json:"iat_ms,omitempty"`
 }
 
-func (o *object) strings(name string, list []string) {
-	o.text = append(o.text, name...)
-	separator := "["
-	for _, v := range list {
-		o.string(separator, v)
-		separator = ","
-	}
-	o.text = append(o.text, ']')
+type actorMember struct {
+	Subject string `json:"sub"`
+}
+
+type keyMember struct {
+	Thumbprint string `json:"jkt,omitempty"`
+	Browser    bool   `json:"dbsc,omitempty"`
 }
 
 // addCustom merges the members of an app's claims into the token's JSON.

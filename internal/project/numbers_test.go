@@ -25,7 +25,7 @@ var app = []string{"", "middleware", "refresh", "access", "cookie", "redisstore"
 
 // larger may have more fields: a record and the claims of a token are lists of
 // what they hold.
-var larger = map[string]bool{"refresh/family.Record": true, "access.Claims": true}
+var larger = map[string]bool{"refresh/family.Record": true, "access.Claims": true, "access.payload": true}
 
 // longer may be longer or have more branches: one case per rule of the protocol,
 // of a grammar or of a table, which is easier to read in one place.
