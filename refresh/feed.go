@@ -3,6 +3,7 @@ package refresh
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,9 +24,10 @@ func (s *Sessions) FeedStale() bool { return s.feed.stale.Load() }
 
 // follow feeds what other instances revoke into this instance's memory.
 func (s *Sessions) follow(ctx context.Context, feed family.Feed) {
-	h := &feedHandler{s: s, ctx: ctx}
-	h.silence = time.AfterFunc(s.feed.staleAfter, h.silent)
-	defer h.silence.Stop()
+	h := &feedHandler{s: s, ctx: ctx, heard: make(chan struct{}, 1)}
+	var watch sync.WaitGroup
+	watch.Go(h.watch)
+	defer watch.Wait()
 	for ctx.Err() == nil {
 		err := feed.Follow(ctx, s.revoked.keep, h)
 		if ctx.Err() != nil {
@@ -37,10 +39,10 @@ func (s *Sessions) follow(ctx context.Context, feed family.Feed) {
 }
 
 type feedHandler struct {
-	s       *Sessions
-	ctx     context.Context
-	silence *time.Timer
-	ran     bool // has caught up before
+	s     *Sessions
+	ctx   context.Context
+	heard chan struct{} // the feed works
+	ran   bool          // has caught up before
 }
 
 // Revoked implements family.FeedHandler. By which clock the revocation was
@@ -50,16 +52,29 @@ func (h *feedHandler) Revoked(id family.ID, _ time.Time) { h.s.refuseHere(id) }
 
 // Synced implements family.FeedHandler.
 func (h *feedHandler) Synced() {
-	h.silence.Reset(h.s.feed.staleAfter)
+	select {
+	case h.heard <- struct{}{}:
+	default:
+	}
 	if h.s.feed.stale.CompareAndSwap(true, false) && h.ran {
 		h.s.record(h.ctx, Event{Kind: EventFeedRecovered})
 	}
 	h.ran = true
 }
 
-func (h *feedHandler) silent() {
-	if h.ctx.Err() == nil {
-		h.s.feed.stale.Store(true)
-		h.s.record(h.ctx, Event{Kind: EventFeedStale, Err: fmt.Errorf("silent for %v", h.s.feed.staleAfter)})
+// watch notices a feed that has gone silent, until ctx ends.
+func (h *feedHandler) watch() {
+	silence := time.NewTimer(h.s.feed.staleAfter)
+	defer silence.Stop()
+	for {
+		select {
+		case <-h.ctx.Done():
+			return
+		case <-h.heard:
+			silence.Reset(h.s.feed.staleAfter)
+		case <-silence.C:
+			h.s.feed.stale.Store(true)
+			h.s.record(h.ctx, Event{Kind: EventFeedStale, Err: fmt.Errorf("silent for %v", h.s.feed.staleAfter)})
+		}
 	}
 }
