@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,28 +20,25 @@ import (
 
 // calls returns which file of a room calls functions of which other file, with
 // the name of one such function.
-func calls(t *testing.T, room string, exports map[string]string) map[string]map[string]string {
+func calls(t *testing.T, room string, all map[string]compiled) map[string]map[string]string {
 	t.Helper()
 	fset := token.NewFileSet()
-	paths, err := filepath.Glob(filepath.Join(root, room, "*.go"))
-	if err != nil {
-		t.Fatal(err)
+	own := all[path.Join(module, room)]
+	if len(own.GoFiles) == 0 {
+		t.Fatalf("no package %q", room)
 	}
 	var files []*ast.File
-	for _, path := range paths {
-		if strings.HasSuffix(path, "_test.go") || strings.HasSuffix(path, "_other.go") {
-			continue
-		}
-		f, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
+	for _, name := range own.GoFiles {
+		f, err := parser.ParseFile(fset, filepath.Join(own.Dir, name), nil, parser.SkipObjectResolution)
 		if err != nil {
 			t.Fatal(err)
 		}
 		files = append(files, f)
 	}
-	lookup := func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) }
+	lookup := func(path string) (io.ReadCloser, error) { return os.Open(all[path].Export) }
 	conf := types.Config{Importer: importer.ForCompiler(fset, "gc", lookup)}
 	info := &types.Info{Uses: make(map[*ast.Ident]types.Object)}
-	pkg, err := conf.Check(module+"/"+room, fset, files, info)
+	pkg, err := conf.Check(own.ImportPath, fset, files, info)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,32 +66,38 @@ func calls(t *testing.T, room string, exports map[string]string) map[string]map[
 	return found
 }
 
-// exportData returns the files with the compiled types of all packages.
-func exportData(t *testing.T) map[string]string {
+// A compiled package has its sources on this system, and a file with its types.
+type compiled struct {
+	ImportPath, Dir, Export string
+	GoFiles                 []string
+}
+
+// compile returns all packages, dependencies included.
+func compile(t *testing.T) map[string]compiled {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Export", "./...")
+	cmd := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles", "./...")
 	cmd.Dir = root
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	exports := make(map[string]string)
+	all := make(map[string]compiled)
 	for d := json.NewDecoder(bytes.NewReader(out)); d.More(); {
-		var p struct{ ImportPath, Export string }
+		var p compiled
 		if err := d.Decode(&p); err != nil {
 			t.Fatal(err)
 		}
-		exports[p.ImportPath] = p.Export
+		all[p.ImportPath] = p
 	}
-	return exports
+	return all
 }
 
 // TestFilesCallOneWay: in a room no file calls functions of a file that calls back,
 // by whatever way, so that a reader can take them one after the other.
 func TestFilesCallOneWay(t *testing.T) {
-	exports := exportData(t)
+	all := compile(t)
 	for _, room := range public {
-		edges := calls(t, room, exports)
+		edges := calls(t, room, all)
 		for _, circle := range circles(edges) {
 			var why []string
 			for _, from := range circle {
