@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -73,6 +74,8 @@ type Config struct {
 	// "*", all of it (ASVS V14.3.1; W3C Clear Site Data). Empty: nothing.
 	// Browsers heed it on secure origins only, and "cache" takes them time.
 	ClearSiteData []string
+	// DPoP has the settings of sessions that native apps bind to their device.
+	DPoP DPoP
 }
 
 // Auth guards handlers, signs users in and out, and serves the kit's
@@ -84,6 +87,7 @@ type Auth struct {
 	clientIP      clientIP
 	schemes       []string
 	clearSiteData string // the header's value
+	proofs        usedProofs
 	cfg           Config // of the rest
 }
 
@@ -121,7 +125,7 @@ func (c *Config) validate() error {
 	if c.Sessions == nil {
 		return errors.New("middleware: Config.Sessions is nil: make it with refresh.New")
 	}
-	if err := c.validatePaths(); err != nil {
+	if err := cmp.Or(c.validatePaths(), c.DPoP.validate()); err != nil {
 		return err
 	}
 	lifetime := c.Sessions.Access().Lifetime()
@@ -137,7 +141,7 @@ func (c *Config) validate() error {
 		}
 	}
 	for _, s := range c.Schemes {
-		if !isToken(s) || strings.EqualFold(s, "Basic") {
+		if !isToken(s) || strings.EqualFold(s, "Basic") || strings.EqualFold(s, "DPoP") {
 			return fmt.Errorf("middleware: Config.Schemes holds %q: use the name of a scheme whose credentials are an access token", s)
 		}
 	}

@@ -13,37 +13,42 @@ var (
 	// headers, or a token in the query besides one (RFC 6750 section 3.1,
 	// invalid_request).
 	ErrRepeated = errors.New("middleware: credentials sent twice")
-	// errToken: nothing follows the scheme, or it is DPoP.
+	// errToken: nothing follows the scheme.
 	errToken = errors.New("middleware: no token that can be used")
 )
 
+// A credential is what an Authorization header holds.
+type credential struct {
+	token   string
+	present bool // the scheme is one that is read here: the header alone decides
+	dpop    bool // the scheme is DPoP (RFC 9449 section 7.1)
+}
+
 // headerToken returns the token of the Authorization header (RFC 6750 section
-// 2.1). present reports whether there is one of a scheme that is read here: it
-// alone decides then. Tokens in the query are never accepted (RFC 9700 section
-// 4.3.2), and one that comes beside the header is an error. Who reads the token
-// judges its characters.
-func (a *Auth) headerToken(r *http.Request) (token string, present bool, err error) {
+// 2.1). Tokens in the query are never accepted (RFC 9700 section 4.3.2), and one
+// that comes beside the header is an error. Who reads the token judges its
+// characters.
+func (a *Auth) headerToken(r *http.Request) (c credential, err error) {
 	values := r.Header["Authorization"]
 	if len(values) == 0 {
-		return "", false, nil
+		return c, nil
 	}
 	if len(values) > 1 {
-		return "", true, ErrRepeated
+		c.present = true
+		return c, ErrRepeated
 	}
 	scheme, rest, _ := strings.Cut(values[0], " ")
-	dpop := strings.EqualFold(scheme, "DPoP")
-	if !dpop && !a.reads(scheme) {
-		return "", false, nil
+	c.dpop = strings.EqualFold(scheme, "DPoP")
+	if c.present = c.dpop || a.reads(scheme); !c.present {
+		return c, nil
 	}
 	if strings.Contains(r.URL.RawQuery, "access_token") && r.URL.Query().Has("access_token") {
-		return "", true, ErrRepeated
+		return c, ErrRepeated
 	}
-	token = strings.Trim(rest, " ")
-	if token == "" || dpop {
-		// No token of ours is bound to a key of DPoP's.
-		return "", true, errToken
+	if c.token = strings.Trim(rest, " "); c.token == "" {
+		return c, errToken
 	}
-	return token, true, nil
+	return c, nil
 }
 
 // reads reports whether credentials of the scheme are an access token.

@@ -27,8 +27,11 @@ import (
 // once are invalid_request. The refresh cookie gets {"expires_in"} and new
 // cookies, and no token in the body; a refusal is 401 invalid_grant. A JSON body
 // {"refresh_token"}, from native apps, or the form of RFC 6749 section 6 gets
-// the token pair; a refusal is 400 invalid_grant (RFC 6749 section 5.2). It
-// deletes no cookies: a late refusal must not wipe a fresh login.
+// the token pair; a refusal is 400 invalid_grant (RFC 6749 section 5.2). A
+// session that is bound to a native app's key needs a proof in the header DPoP:
+// without a good one it is 400 invalid_dpop_proof or use_dpop_nonce (RFC 9449
+// section 5), and the session goes on. It deletes no cookies: a late refusal must
+// not wipe a fresh login.
 func (a *Auth) Handler(path string) http.Handler {
 	path = strings.TrimRight(path, "/")
 	mux := http.NewServeMux()
@@ -101,8 +104,16 @@ func (a *Auth) checkRefresh(r *http.Request, p params) error {
 }
 
 func (a *Auth) refreshBody(w http.ResponseWriter, r *http.Request, token string) error {
-	g, err := a.sessions.Refresh(r.Context(), token, a.native(r))
+	c := a.native(r)
+	if _, err := a.sessions.HeldRefresh(token); err == nil {
+		if c, _, err = a.provenClient(r, c); err != nil {
+			return a.proofFailed(r, nil, err)
+		}
+	}
+	g, err := a.sessions.Refresh(r.Context(), token, c)
 	switch {
+	case errors.Is(err, refresh.ErrUnproven):
+		return &proofError{code: codeProof, description: "The session is bound to a key: a proof of it is needed that was not used before.", tokens: true, cause: err}
 	case errors.Is(err, refresh.ErrRefused):
 		a.write(w, r, &refused{Refusal: Refusal{Status: http.StatusBadRequest, Code: "invalid_grant", Description: "The session has ended. Sign in again.", Cause: err}})
 		return nil
@@ -115,6 +126,9 @@ func (a *Auth) refreshBody(w http.ResponseWriter, r *http.Request, token string)
 
 func (a *Auth) refreshCookie(w http.ResponseWriter, r *http.Request) error {
 	if err := a.CheckOrigin(r); err != nil {
+		return err
+	}
+	if err := refuseProof(r); err != nil {
 		return err
 	}
 	value, err := a.cookies.Read(r, cookie.Refresh)

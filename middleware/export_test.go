@@ -5,6 +5,9 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"time"
+
+	"github.com/sessionkit/sessionkit/access"
 )
 
 // What the tests of this package's parsers need of its inside.
@@ -21,3 +24,6 @@ func ParseParams(contentType, body string) (refreshToken, grantType string, err 
 	p, err := readParams(httptest.NewRecorder(), r)
 	return p.refreshToken, p.grantType, err
 }
+
+// NewUsedProofs returns a new memory's way to accept proofs.
+func NewUsedProofs() func(access.DPoPProof, time.Time) error { return new(usedProofs).add }

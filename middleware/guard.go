@@ -14,8 +14,8 @@ import (
 // RequireAuth lets requests with a session pass to next, which finds it with
 // Session; all others are answered with 401, or a redirect for pages.
 //
-// An Authorization header of the scheme Bearer, if there is one, alone decides.
-// Otherwise it is the access cookie; when that is absent, expired or unusable,
+// An Authorization header of the scheme Bearer, or DPoP with its proof, if there
+// is one, alone decides. Otherwise it is the access cookie; when that is absent, expired or unusable,
 // the refresh cookie: the session is renewed, next runs, and its response
 // carries the new cookies. Requests with unsafe methods, and WebSocket
 // handshakes, that rely on cookies and come from another origin get 403, before
@@ -57,6 +57,9 @@ func (a *Auth) guard(next http.Handler, g guard) http.Handler {
 			s = a.authenticate(r)
 			renewed = s.grant != nil && s.err == nil
 		}
+		if s.dpop && known == nil {
+			a.keepNonce(w.Header())
+		}
 		if s.err == nil {
 			s = a.confirm(r, s, g)
 		}
@@ -76,8 +79,9 @@ func (a *Auth) guard(next http.Handler, g guard) http.Handler {
 }
 
 // pass reports whether a failed authentication leaves the request anonymous.
+// Whoever only lacks a nonce can mend that.
 func (g *guard) pass(err error) bool {
-	return g.optional && !errors.Is(err, ErrCrossOrigin) && !errors.Is(err, ErrRepeated)
+	return g.optional && !errors.Is(err, ErrCrossOrigin) && !errors.Is(err, ErrRepeated) && !errors.Is(err, access.ErrNonce)
 }
 
 // authenticate says who sent a request that no guard of these sessions has seen:
@@ -85,11 +89,17 @@ func (g *guard) pass(err error) bool {
 // a guard of other sessions found is hidden from the handler.
 func (a *Auth) authenticate(r *http.Request) *state {
 	s := &state{Context: r.Context(), sessions: a.sessions}
-	token, present, err := a.headerToken(r)
-	if !present {
+	cred, err := a.headerToken(r)
+	s.header, s.dpop, s.token = cred.present, cred.dpop, cred.token
+	switch {
+	case !cred.present:
 		a.readCookies(r, s)
-	} else if s.header, s.token, s.err = true, token, err; err == nil {
-		s.claims, s.err = a.verifyHeader(r, token)
+	case err != nil:
+		s.err = err
+	case cred.dpop:
+		s.claims, s.err = a.verifyBound(r, cred.token)
+	default:
+		s.claims, s.err = a.verifyBearer(r, cred.token)
 	}
 	if s.err != nil {
 		s.claims, s.token = nil, ""
@@ -116,13 +126,26 @@ func (a *Auth) confirm(r *http.Request, s *state, g guard) *state {
 	if err == nil || outer && g.optional && errors.Is(err, refresh.ErrUnavailable) {
 		return s // an outer guard has vouched for the session
 	}
-	return &state{Context: r.Context(), sessions: a.sessions, err: err, header: s.header, original: s.original}
+	return &state{Context: r.Context(), sessions: a.sessions, err: err, header: s.header, dpop: s.dpop, original: s.original}
 }
 
-func (a *Auth) verifyHeader(r *http.Request, token string) (*access.Claims, error) {
+func (a *Auth) verifyBearer(r *http.Request, token string) (*access.Claims, error) {
 	c, err := a.verify(r, token)
 	if errors.Is(err, access.ErrExpired) && a.cfg.OutageGrace > 0 {
-		c, err = a.sessions.VerifyInOutage(r.Context(), token, a.cfg.OutageGrace)
+		c, err = a.inOutage(r, token, "")
+	}
+	if errors.Is(err, refresh.ErrUnproven) {
+		err = a.boundAsBearer(r, token)
+	}
+	return c, err
+}
+
+// inOutage accepts a token that expired lately while the store is away. key is
+// the thumbprint of the key of which a proof came with it; empty without.
+func (a *Auth) inOutage(r *http.Request, token, key string) (*access.Claims, error) {
+	c, err := a.sessions.VerifyInOutage(r.Context(), token, a.cfg.OutageGrace)
+	if err == nil && c.KeyThumbprint != key {
+		return nil, refresh.ErrUnproven
 	}
 	return c, err
 }
@@ -158,7 +181,7 @@ func (a *Auth) readCookies(r *http.Request, s *state) {
 	case s.err == nil:
 		s.claims, s.token = s.grant.Claims, s.grant.AccessToken
 	case errors.Is(s.err, refresh.ErrUnavailable) && errors.Is(failed, access.ErrExpired) && a.cfg.OutageGrace > 0:
-		if c, err := a.sessions.VerifyInOutage(r.Context(), text, a.cfg.OutageGrace); err == nil {
+		if c, err := a.inOutage(r, text, ""); err == nil {
 			s.claims, s.token, s.err = c, text, nil
 		}
 	}
@@ -168,10 +191,17 @@ func (a *Auth) readCookies(r *http.Request, s *state) {
 // that left the ring, can explain.
 func (a *Auth) verify(r *http.Request, text string) (*access.Claims, error) {
 	c, err := a.sessions.Verify(text)
-	if err != nil && !errors.Is(err, access.ErrExpired) && !errors.Is(err, refresh.ErrRevoked) {
-		a.record(r, refresh.Event{Kind: refresh.EventInvalidToken, Err: err})
+	if err != nil {
+		err = a.unverified(r, err)
 	}
 	return c, err
+}
+
+func (a *Auth) unverified(r *http.Request, err error) error {
+	if !errors.Is(err, access.ErrExpired) && !errors.Is(err, refresh.ErrRefused) {
+		a.record(r, refresh.Event{Kind: refresh.EventInvalidToken, Err: err})
+	}
+	return err
 }
 
 func (a *Auth) run(next http.Handler, w http.ResponseWriter, r *http.Request) {
@@ -206,6 +236,7 @@ func (a *Auth) hideTokens(r *http.Request) *http.Request {
 	hidden.Header = r.Header.Clone()
 	if s.header {
 		delete(hidden.Header, "Authorization")
+		delete(hidden.Header, proofHeader)
 	}
 	delete(hidden.Header, "Cookie")
 	for _, line := range r.Header["Cookie"] {

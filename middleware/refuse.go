@@ -28,13 +28,15 @@ type Refusal struct {
 }
 
 // refused is a Refusal in the making: one of the answers of RFC 6750 section 3.1
-// and RFC 9470 section 3.
+// and RFC 9470 section 3, or RFC 9449 section 7.1.
 type refused struct {
 	Refusal
+	dpop       bool   // the challenge asks for DPoP
 	bare       bool   // the challenge has no error: there were no credentials
 	attributes string // further members of the challenge
 	signIn     bool   // a page navigation is sent to the sign-in page
 	retry      bool   // the same request may succeed in a moment
+	plain      bool   // without a challenge
 }
 
 // retryAfter is what clients are told while the store is away, in seconds.
@@ -46,7 +48,14 @@ func refusedFor(err error) *refused {
 		return &refused{Refusal: Refusal{Status: status, Code: code, Description: description, Cause: err}}
 	}
 	var bad *badRequest
+	var proof *proofError
 	switch {
+	case errors.As(err, &proof):
+		f := no(http.StatusUnauthorized, proof.code, proof.description)
+		if f.dpop = true; proof.tokens {
+			f.Status, f.plain = http.StatusBadRequest, true
+		}
+		return f
 	case errors.As(err, &bad):
 		return no(bad.status, bad.code, bad.description)
 	case errors.Is(err, ErrNoCredentials):
@@ -102,20 +111,26 @@ func (a *Auth) refuse(w http.ResponseWriter, r *http.Request, f *refused) {
 	}
 	switch f.Status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusBadRequest:
-		f.setChallenge()
+		a.setChallenge(r, f)
 	}
 	a.write(w, r, f)
 }
 
-// setChallenge makes the WWW-Authenticate value. Its parts are our own
-// constants, roles, scopes and ACR values that were checked when the guard was
-// made.
-func (f *refused) setChallenge() {
-	if f.bare {
+// setChallenge makes the WWW-Authenticate value, for the scheme that the request
+// used. Its parts are our own constants, roles, scopes and ACR values that were
+// checked when the guard was made.
+func (a *Auth) setChallenge(r *http.Request, f *refused) {
+	s := a.own(r)
+	members := fmt.Sprintf("error=%q, error_description=%q%s", f.Code, f.Description, f.attributes)
+	switch {
+	case f.plain:
+	case f.dpop || s != nil && s.dpop:
+		f.Challenge = fmt.Sprintf("DPoP %s, algs=%q", members, access.DPoPAlgorithms)
+	case f.bare:
 		f.Challenge = "Bearer"
-		return
+	default:
+		f.Challenge = "Bearer " + members
 	}
-	f.Challenge = fmt.Sprintf("Bearer error=%q, error_description=%q%s", f.Code, f.Description, f.attributes)
 }
 
 // write sets the headers of a refusal, and lets the app write the rest.
@@ -127,6 +142,9 @@ func (a *Auth) write(w http.ResponseWriter, r *http.Request, f *refused) {
 	if f.retry {
 		w.Header().Set("Retry-After", retryAfter)
 	}
+	if f.Code == codeNonce || f.dpop && a.cfg.DPoP.RequireNonce {
+		w.Header().Set(nonceHeader, a.nonce())
+	}
 	a.cfg.Refuse(w, r, f.Refusal)
 }
 
@@ -135,12 +153,12 @@ func (a *Auth) write(w http.ResponseWriter, r *http.Request, f *refused) {
 // token look alike.
 func (a *Auth) WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	f := refusedFor(err)
-	if errors.Is(err, refresh.ErrOutdated) {
-		f.setChallenge()
+	if f.dpop || errors.Is(err, refresh.ErrOutdated) {
+		a.setChallenge(r, f)
 	} else if f.Status == http.StatusUnauthorized {
 		f = &refused{Refusal: Refusal{Status: http.StatusUnauthorized, Code: "invalid_grant", Description: "The session has ended. Sign in again.", Challenge: "Bearer", Cause: err}}
 	} else if errors.Is(err, ErrRepeated) {
-		f.setChallenge()
+		a.setChallenge(r, f)
 	}
 	a.write(w, r, f)
 }

@@ -74,6 +74,10 @@ type StepUp struct {
 	// 8176). Empty: any. The challenge has no word for them: name an ACR too
 	// where clients are to know what to ask for.
 	AMR []string
+	// DeviceBound demands a session that is bound to a key of its client's
+	// device (refresh.DeviceKeys). Others get 403 device_key_required: asking the
+	// user again would not help.
+	DeviceBound bool
 }
 
 // RequireStepUp demands a session whose user met s, at the sign-in or by
@@ -92,11 +96,13 @@ func (a *Auth) RequireStepUp(s StepUp) func(http.Handler) http.Handler {
 	if s.MaxAge != 0 {
 		no.attributes += fmt.Sprintf(", max_age=\"%s\"", strconv.FormatInt(int64(max(0, s.MaxAge)/time.Second), 10))
 	}
-	amr := slices.Clone(s.AMR)
+	amr, unbound := slices.Clone(s.AMR), forbidden("device_key_required", "The session is not bound to a key of its device.")
 	return a.allow(func(c *access.Claims) *refused {
 		switch {
 		case c.Actor != "":
 			return onlyTheUser
+		case s.DeviceBound && !c.DeviceBound:
+			return unbound
 		case s.MaxAge != 0 && !a.isRecent(c, s.MaxAge):
 			return no
 		case len(s.ACR) > 0 && !slices.Contains(acr, c.ACR):

@@ -1,11 +1,14 @@
 package middleware
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
+	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/cookie"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // sessionStatus is what GET /auth/session answers, times in whole seconds.
@@ -32,6 +35,8 @@ func (a *Auth) sessionEndpoint(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case err == nil:
 		answer.Session = newSessionStatus(st)
+	case errors.Is(err, access.ErrNonce):
+		return err
 	case refusedFor(err).Status != http.StatusUnauthorized:
 		return err
 	}
@@ -49,14 +54,17 @@ func (a *Auth) status(r *http.Request) (*refresh.Status, error) {
 		if s.header {
 			c = a.native(r)
 		}
+		c.Key = keyOf(s.claims)
 		return a.sessions.Status(r.Context(), s.token, "", c)
 	}
-	token, present, err := a.headerToken(r)
+	cred, err := a.headerToken(r)
 	switch {
 	case err != nil:
 		return nil, err
-	case present:
-		return a.sessions.Status(r.Context(), token, "", a.native(r))
+	case cred.dpop:
+		return a.statusOfBound(r, cred.token)
+	case cred.present:
+		return a.sessions.Status(r.Context(), cred.token, "", a.native(r))
 	}
 	accessToken, _ := a.cookies.Read(r, cookie.Access)
 	refreshToken, _ := a.cookies.Read(r, cookie.Refresh)
@@ -64,6 +72,24 @@ func (a *Auth) status(r *http.Request) (*refresh.Status, error) {
 		return nil, ErrNoCredentials
 	}
 	return a.sessions.Status(r.Context(), accessToken, refreshToken, a.BrowserClient(r))
+}
+
+// statusOfBound is status for an access token that came with a proof. The token
+// may have expired: whether it is one of the key says Status.
+func (a *Auth) statusOfBound(r *http.Request, token string) (*refresh.Status, error) {
+	proof, err := a.prove(r, token)
+	if err != nil {
+		return nil, a.proofFailed(r, &access.Claims{}, err)
+	}
+	c := a.native(r)
+	c.Key = family.Key{Kind: family.KeyDPoP, Thumbprint: proof.Thumbprint}
+	st, err := a.sessions.Status(r.Context(), token, "", c)
+	if err == nil {
+		if err = a.proofs.add(proof, a.sessions.Access().Now()); err != nil {
+			return nil, a.proofFailed(r, &access.Claims{Subject: st.Subject, SessionID: st.SessionID}, err)
+		}
+	}
+	return st, err
 }
 
 func newSessionStatus(st *refresh.Status) *sessionStatus {

@@ -25,6 +25,9 @@ func (a *Auth) Login(w http.ResponseWriter, r *http.Request, l refresh.Login) (*
 	if err := a.CheckOrigin(r); err != nil {
 		return nil, err
 	}
+	if err := refuseProof(r); err != nil {
+		return nil, err
+	}
 	device, _ := a.device(r)
 	if device == nil {
 		device = make([]byte, deviceIDBytes)
@@ -71,13 +74,24 @@ func (a *Auth) loginCookies(h http.Header, r *http.Request, g *refresh.Grant, de
 // LoginNative opens a session for a user whom the app has just authenticated in
 // a native app. No cookies are read or set, so it does not matter which origin
 // the request is from; send the grant with WriteTokens. The session is
-// remembered. It fills in Login.Client, and fails with the errors of
-// refresh.Sessions.Start.
+// remembered. A proof of possession in the header DPoP (RFC 9449) binds it to the
+// app's key. It fills in Login.Client.
+//
+// It fails with the errors of refresh.Sessions.Start, and with one that
+// WriteError answers for when the proof is no good.
 func (a *Auth) LoginNative(r *http.Request, l refresh.Login) (*refresh.Grant, error) {
 	if err := checkLogin(l); err != nil {
 		return nil, err
 	}
-	l.Client, l.Remember = a.native(a.original(r)), true
+	r = a.original(r)
+	c, proof, err := a.provenClient(r, a.native(r))
+	if err == nil && !c.Key.IsZero() {
+		err = a.proofs.add(proof, a.sessions.Access().Now())
+	}
+	if err != nil {
+		return nil, a.proofFailed(r, nil, err)
+	}
+	l.Client, l.Remember = c, true
 	return a.sessions.Start(r.Context(), l)
 }
 
@@ -101,6 +115,10 @@ func (a *Auth) WriteTokens(w http.ResponseWriter, g *refresh.Grant) {
 	}{ExpiresIn: g.ExpiresIn(), SessionID: g.Claims.SessionID}
 	if !g.InCookies {
 		body.AccessToken, body.TokenType, body.RefreshToken = g.AccessToken, "Bearer", g.RefreshToken
+		if g.Claims.KeyThumbprint != "" {
+			body.TokenType = "DPoP"
+			a.keepNonce(w.Header())
+		}
 	}
 	writeJSON(w, http.StatusOK, body)
 }
@@ -115,7 +133,8 @@ func (a *Auth) WriteTokens(w http.ResponseWriter, g *refresh.Grant) {
 // It fails with ErrCrossOrigin for a request with cookies from another origin,
 // with ErrRepeated when credentials are sent twice, and with
 // refresh.ErrUnavailable; the cookies are then left alone, so that the client
-// can try again.
+// can try again. It asks for no proof of a device key: to end a session is safe,
+// and a key store that fails must not prevent it.
 func (a *Auth) Logout(w http.ResponseWriter, r *http.Request) error {
 	return a.logout(w, r, "")
 }
@@ -124,7 +143,7 @@ func (a *Auth) Logout(w http.ResponseWriter, r *http.Request) error {
 func (a *Auth) logout(w http.ResponseWriter, r *http.Request, refreshToken string) error {
 	s := a.own(r)
 	r = a.original(r)
-	token, _, err := a.headerToken(r)
+	cred, err := a.headerToken(r)
 	if errors.Is(err, ErrRepeated) {
 		return err
 	}
@@ -135,7 +154,7 @@ func (a *Auth) logout(w http.ResponseWriter, r *http.Request, refreshToken strin
 		}
 	}
 	held := a.heldInCookies(r)
-	if h, err := a.sessions.HeldAccess(token); err == nil && token != "" {
+	if h, err := a.sessions.HeldAccess(cred.token); err == nil && cred.token != "" {
 		held = append(held, h)
 	}
 	if h, err := a.sessions.HeldRefresh(refreshToken); err == nil && refreshToken != "" {

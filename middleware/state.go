@@ -21,6 +21,7 @@ type state struct {
 	err      error             // why there is no session
 	asked    bool              // the store has said that the session is alive
 	header   bool              // the Authorization header decided
+	dpop     bool              // its scheme is DPoP
 	// original is the request as it came, where its tokens were hidden.
 	original *http.Request
 }

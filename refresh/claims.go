@@ -140,13 +140,20 @@ func (s *Sessions) accessClaims(rec *family.Record, tok *token, a SubjectClaims)
 		ACR: auth.ACR, AMR: auth.AMR, Actor: tok.actor, Roles: a.Roles, Scopes: a.Scopes, Custom: a.Custom,
 		DeviceBound: !rec.Key.IsZero(),
 	}
-	if rec.Key.Kind == family.KeyDPoP {
-		c.KeyThumbprint = base64.RawURLEncoding.EncodeToString(rec.Key.Thumbprint[:])
-	}
+	c.KeyThumbprint = keyThumbprint(rec.Key)
 	if within := s.policy.KeyWithin; within > 0 && rec.Key.IsZero() && rec.CreatedAt.Add(within).Before(c.ExpiresAt) {
 		c.ExpiresAt = rec.CreatedAt.Add(within)
 	}
 	return c
+}
+
+// keyThumbprint is what access tokens say of a native app's key, and nothing of
+// other keys.
+func keyThumbprint(k family.Key) string {
+	if k.Kind != family.KeyDPoP {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(k.Thumbprint[:])
 }
 
 // grant signs the access token that goes with tok.

@@ -32,7 +32,8 @@ type Status struct {
 // renews nothing, is no use of the session and no proof that the client keeps
 // its tokens. Either token may be empty. A valid access token decides;
 // otherwise it is the refresh token, with the answer that presenting it would
-// get; an expired access token only where there is no refresh token. It reads
+// get; an expired access token only where there is no refresh token. An access
+// token that is bound to another key than Client.Key counts as none. It reads
 // the store once for each token that it looks at, and asks the claims hook for
 // the roles when the access token is not valid.
 //
@@ -43,6 +44,9 @@ func (s *Sessions) Status(ctx context.Context, accessToken, refreshToken string,
 	defer cancel()
 	now := s.access.Now()
 	claims, err := s.access.VerifyWithin(accessToken, maxAbsolute)
+	if err == nil && claims.KeyThumbprint != keyThumbprint(c.Key) {
+		err = ErrUnproven
+	}
 	valid := err == nil && now.Before(claims.ExpiresAt)
 	if valid || err == nil && refreshToken == "" {
 		st, err := s.statusOfAccess(ctx, claims, valid, c)

@@ -9,7 +9,8 @@ import (
 
 // Verify checks an access token for a request: signature and claims (package
 // access names the errors), and ErrRevoked when this instance knows that the
-// session was revoked. It asks no store.
+// session was revoked. It asks no store. A token that is bound to a native app's
+// key is ErrUnproven: see VerifyBound.
 //
 // Seeing a token that is itself at least the settle time old proves that its
 // client keeps the generation it came with: a client that had lost the
@@ -17,12 +18,27 @@ import (
 // older cookies. The age counts from the token's own issue and not from the
 // rotation, since a replay hands out a fresh token, and the proof starts anew.
 func (s *Sessions) Verify(accessToken string) (*access.Claims, error) {
+	return s.verify(accessToken, "")
+}
+
+// VerifyBound is Verify for a token with which a proof of a key came that the
+// caller has verified (access.VerifyDPoP, RFC 9449). A token that is not bound to
+// this key is ErrUnproven.
+func (s *Sessions) VerifyBound(accessToken string, thumbprint [32]byte) (*access.Claims, error) {
+	return s.verify(accessToken, keyThumbprint(family.Key{Kind: family.KeyDPoP, Thumbprint: thumbprint}))
+}
+
+// verify accepts tokens that are bound to the key, or to none if it is empty.
+// Others count for nothing: a copy of a token proves nothing of its client.
+func (s *Sessions) verify(accessToken, key string) (*access.Claims, error) {
 	now := s.access.Now()
 	c, err := s.access.VerifyAt(accessToken, now)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if s.revoked.has(c.SessionID) {
+	case c.KeyThumbprint != key:
+		return nil, ErrUnproven
+	case s.revoked.has(c.SessionID):
 		return nil, ErrRevoked
 	}
 	if now.Sub(c.IssuedAt) >= s.policy.Settle && !s.policy.SingleUse && c.FirstUse() {
