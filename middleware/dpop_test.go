@@ -20,6 +20,7 @@ import (
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 const origin = "https://app.example"
@@ -339,6 +340,17 @@ func TestAlteredProofsOpenNothing(t *testing.T) {
 	if a := n.do("GET", "/bound", "", "Authorization: Bearer "+plain.tokens.Access); a.status != 403 || a.tokens.Error != "device_key_required" {
 		t.Errorf("the guard of bound sessions: %d %s", a.status, a.body)
 	}
+	for name, headers := range map[string][]string{
+		"as Bearer":        {"Authorization: Bearer " + tokens.Access},
+		"another key":      {"Authorization: DPoP " + tokens.Access, "DPoP: " + newDevice(n.app).proof("GET", "/auth/session", tokens.Access)},
+		"no proof":         {"Authorization: DPoP " + tokens.Access},
+		"in a cookie":      {"Cookie: __Host-access=" + tokens.Access},
+		"an unbound token": {"Authorization: DPoP " + plain.tokens.Access, "DPoP: " + d.proof("GET", "/auth/session", plain.tokens.Access)},
+	} {
+		if a := n.do("GET", "/auth/session", "", headers...); a.status != 200 || a.body != `{"session":null}`+"\n" {
+			t.Errorf("the status, %s: %d %s", name, a.status, a.body)
+		}
+	}
 	if n.rec.count(refresh.EventProofMissing) == 0 || n.rec.count(refresh.EventProofRefused) == 0 {
 		t.Error("no events")
 	}
@@ -573,6 +585,68 @@ func TestProofsWhileTheStoreIsAway(t *testing.T) {
 	n.store.away.Store(false)
 	if a := n.renew(d, tokens.Refresh); a.status != 200 {
 		t.Errorf("afterwards: %d %s", a.status, a.body)
+	}
+}
+
+// TestRequiredKeysOfNativeClients: who signs in without a proof is out within a
+// minute, and told apart from who is bound.
+func TestRequiredKeysOfNativeClients(t *testing.T) {
+	t.Parallel()
+	var sessions *refresh.Sessions
+	n := newNativeApp(t, func(c *middleware.Config) {
+		memory, err := family.NewMemoryStore(family.MemoryConfig{})
+		if err == nil {
+			sessions, err = refresh.New(refresh.Config{Access: c.Sessions.Access(), Store: memory, DeviceKeys: refresh.DeviceKeysRequire})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Sessions = sessions
+	})
+	defer sessions.Close()
+	d := newDevice(n.app)
+	bound, plain := n.signIn(d).tokens, n.do("POST", "/login", "").tokens
+	if a := n.do("GET", "/live", "", "Authorization: Bearer "+plain.Access); a.status != 200 {
+		t.Errorf("unbound, at first: %d %s", a.status, a.body)
+	}
+	n.ahead.Add(int64(61 * time.Second))
+	if a := n.do("GET", "/live", "", "Authorization: Bearer "+plain.Access); a.status != 401 {
+		t.Errorf("unbound, after a minute: %d", a.status)
+	}
+	if a := n.do("POST", "/auth/token/refresh", refreshBody(plain.Refresh)); a.status != 400 || a.tokens.Error != "invalid_grant" {
+		t.Errorf("unbound, a refresh after a minute: %d %s", a.status, a.body)
+	}
+	// A proof that comes later binds nothing: whoever copied the tokens could
+	// bring one.
+	if a := n.renew(d, plain.Refresh); a.status != 400 || a.tokens.Error != "invalid_grant" {
+		t.Errorf("unbound, a refresh with a proof: %d %s", a.status, a.body)
+	}
+	if a := n.get(d, "GET", "/live", bound.Access); a.status != 200 {
+		t.Errorf("bound: %d %s", a.status, a.body)
+	}
+	if a := n.renew(d, bound.Refresh); a.status != 200 {
+		t.Errorf("bound, a refresh: %d %s", a.status, a.body)
+	}
+}
+
+// TestHandlersSeeNoProof: with HideTokens.
+func TestHandlersSeeNoProof(t *testing.T) {
+	t.Parallel()
+	n := newNativeApp(t, func(c *middleware.Config) { c.HideTokens = true })
+	d := newDevice(n.app)
+	tokens := n.signIn(d).tokens
+	hidden := n.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.Header["Dpop"])+len(r.Header["Authorization"]) > 0 {
+			t.Error("the handler sees the proof or the token")
+		}
+		n.handler.ServeHTTP(w, r) // the kit's own guards still know the session
+	}))
+	r := httptest.NewRequest("GET", "/auth/session", nil)
+	r.Header.Set("Authorization", "DPoP "+tokens.Access)
+	r.Header.Set("DPoP", d.proof("GET", "/auth/session", tokens.Access))
+	w := httptest.NewRecorder()
+	if hidden.ServeHTTP(w, r); w.Code != 200 || !strings.Contains(w.Body.String(), `"device_bound":true`) {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
 

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/ecdsa"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -14,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,9 +25,12 @@ type app struct {
 	server string
 	path   string
 	client *http.Client
+	key    *ecdsa.PrivateKey
 
 	mu    sync.Mutex // one renewal at a time
 	state state
+
+	nonce atomic.Value // string: the server's newest, for proofs
 }
 
 // state is what must outlive the program.
@@ -34,6 +40,7 @@ type state struct {
 	DeviceID     string    `json:"device_id"`
 	AccessToken  string    `json:"access_token,omitempty"`
 	RefreshToken string    `json:"refresh_token,omitempty"`
+	TokenType    string    `json:"token_type,omitempty"`
 	ExpiresAt    time.Time `json:"expires_at,omitzero"`
 }
 
@@ -56,6 +63,9 @@ func openApp(server, path string) (*app, error) {
 			return nil, fmt.Errorf("%s is damaged: remove it and sign in", path)
 		}
 	}
+	if a.key, err = openKey(path + ".key"); err != nil {
+		return nil, err
+	}
 	if a.state.DeviceID == "" {
 		a.state.DeviceID = rand.Text()
 		return a, a.save()
@@ -63,16 +73,20 @@ func openApp(server, path string) (*app, error) {
 	return a, nil
 }
 
-// save replaces the file at once or not at all, readable by its owner alone.
 func (a *app) save() error {
 	text, err := json.Marshal(a.state)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(a.path), 0o700); err != nil {
+	return writeFile(a.path, text)
+}
+
+// writeFile replaces a file at once or not at all, readable by its owner alone.
+func writeFile(path string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(a.path), ".native-*") // mode 0600
+	f, err := os.CreateTemp(filepath.Dir(path), ".native-*") // mode 0600
 	if err != nil {
 		return err
 	}
@@ -82,13 +96,14 @@ func (a *app) save() error {
 	if err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), a.path)
+	return os.Rename(f.Name(), path)
 }
 
 // tokens is the server's answer to a login or a refresh.
 type tokens struct {
 	AccessToken  string `json:"access_token"`
 	RefreshToken string `json:"refresh_token"`
+	TokenType    string `json:"token_type"`
 	ExpiresIn    int    `json:"expires_in"`
 }
 
@@ -105,6 +120,8 @@ func (a *app) exchange(ctx context.Context, path string, body any) error {
 	switch {
 	case err != nil:
 		return err
+	case wantsProof(status, text):
+		return fmt.Errorf("%s: the server accepts no proof of the key: is the clock right?", path)
 	case status == http.StatusBadRequest || status == http.StatusUnauthorized:
 		return errSignedOut
 	case status != http.StatusOK:
@@ -114,7 +131,7 @@ func (a *app) exchange(ctx context.Context, path string, body any) error {
 	if err := json.Unmarshal(text, &t); err != nil || t.AccessToken == "" || t.RefreshToken == "" {
 		return fmt.Errorf("%s: no tokens in the answer", path)
 	}
-	a.state.AccessToken, a.state.RefreshToken = t.AccessToken, t.RefreshToken
+	a.state.AccessToken, a.state.RefreshToken, a.state.TokenType = t.AccessToken, t.RefreshToken, t.TokenType
 	a.state.ExpiresAt = time.Now().Add(time.Duration(t.ExpiresIn) * time.Second)
 	return a.save()
 }
@@ -152,15 +169,17 @@ func (a *app) get(ctx context.Context, path string) ([]byte, error) {
 	for try := 0; ; try++ {
 		a.mu.Lock()
 		token, usedUp := a.state.AccessToken, time.Now().After(a.state.ExpiresAt)
+		// DPoP, or Bearer where the server binds no sessions.
+		authorization := cmp.Or(a.state.TokenType, "Bearer") + " " + token
 		a.mu.Unlock()
 		if !usedUp {
-			status, text, err := a.send(ctx, "GET", path, nil, token)
+			status, text, err := a.send(ctx, "GET", path, nil, authorization)
 			switch {
 			case err != nil:
 				return nil, err
 			case status == http.StatusOK:
 				return text, nil
-			case status != http.StatusUnauthorized:
+			case status != http.StatusUnauthorized || wantsProof(status, text):
 				return nil, fmt.Errorf("%s: status %d", path, status)
 			case try > 0:
 				return nil, errSignedOut
@@ -190,31 +209,64 @@ func (a *app) logout(ctx context.Context) error {
 	return a.save()
 }
 
-// send does one request, as the device that this is.
-func (a *app) send(ctx context.Context, method, path string, body any, token string) (int, []byte, error) {
-	var payload bytes.Buffer
+// send does one request, as the device that this is. One that is refused for its
+// proof is sent once more with another: a nonce may have been missing, or the
+// request was sent twice on its way, and a proof counts once.
+func (a *app) send(ctx context.Context, method, path string, body any, authorization string) (int, []byte, error) {
+	var payload []byte
 	if body != nil {
-		if err := json.NewEncoder(&payload).Encode(body); err != nil {
+		var err error
+		if payload, err = json.Marshal(body); err != nil {
 			return 0, nil, err
 		}
 	}
-	req, err := http.NewRequestWithContext(ctx, method, a.server+path, &payload)
+	status, text, err := a.sendOnce(ctx, method, path, payload, authorization)
+	if err == nil && wantsProof(status, text) {
+		status, text, err = a.sendOnce(ctx, method, path, payload, authorization)
+	}
+	return status, text, err
+}
+
+// wantsProof reports whether an answer refuses a proof, and nothing else (RFC 9449
+// sections 5 and 8): the session goes on.
+func wantsProof(status int, text []byte) bool {
+	var refusal struct {
+		Error string `json:"error"`
+	}
+	if status != http.StatusBadRequest && status != http.StatusUnauthorized || json.Unmarshal(text, &refusal) != nil {
+		return false
+	}
+	return refusal.Error == "use_dpop_nonce" || refusal.Error == "invalid_dpop_proof"
+}
+
+func (a *app) sendOnce(ctx context.Context, method, path string, payload []byte, authorization string) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, a.server+path, bytes.NewReader(payload))
 	if err != nil {
 		return 0, nil, err
 	}
+	nonce, _ := a.nonce.Load().(string)
+	_, token, _ := strings.Cut(authorization, " ")
+	proof, err := prove(a.key, method, a.server+path, token, nonce)
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("DPoP", proof)
 	req.Header.Set("User-Agent", "SessionkitNative/1.0")
 	req.Header.Set("X-Device-ID", a.state.DeviceID)
-	if body != nil {
+	if payload != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
+	if authorization != "" {
+		req.Header.Set("Authorization", authorization)
 	}
 	res, err := a.client.Do(req)
 	if err != nil {
 		return 0, nil, err
 	}
 	defer res.Body.Close()
+	if nonce := res.Header.Get("DPoP-Nonce"); nonce != "" {
+		a.nonce.Store(nonce)
+	}
 	text, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
 	return res.StatusCode, text, err
 }

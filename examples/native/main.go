@@ -1,6 +1,7 @@
 // Command native plays a mobile app against the demo: it keeps its tokens in a
-// file as an app keeps them in the Keychain or Keystore, names its device, and
-// renews its session by itself.
+// file as an app keeps them in the Keychain or Keystore, names its device, renews
+// its session by itself, and proves with each request that it has the key that the
+// session is bound to (DPoP, RFC 9449): the tokens alone open nothing.
 //
 //	go run ./examples/native login alice wonderland
 //	go run ./examples/native me

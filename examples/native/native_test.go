@@ -29,7 +29,7 @@ type server struct {
 	refreshes atomic.Int64
 }
 
-func newServer(t *testing.T) *server {
+func newServer(t *testing.T, change ...func(*middleware.Config)) *server {
 	t.Helper()
 	keys, err := access.GenerateKeys(access.EdDSA)
 	if err != nil {
@@ -52,7 +52,11 @@ func newServer(t *testing.T) *server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { sessions.Close() })
-	auth, err := middleware.New(middleware.Config{Sessions: sessions})
+	cfg := middleware.Config{Sessions: sessions}
+	for _, f := range change {
+		f(&cfg)
+	}
+	auth, err := middleware.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,6 +199,56 @@ func TestAnotherDeviceCannotUseTheTokens(t *testing.T) {
 	thief.state.DeviceID = "another"
 	if err := thief.renew(context.Background(), thief.state.AccessToken); !errors.Is(err, errSignedOut) {
 		t.Errorf("another device: %v", err)
+	}
+}
+
+// TestTheTokensOpenNothingWithoutTheKey: whoever copies all but the key has nothing.
+func TestTheTokensOpenNothingWithoutTheKey(t *testing.T) {
+	s, dir := newServer(t), t.TempDir()
+	state, copied := filepath.Join(dir, "state.json"), filepath.Join(dir, "copied.json")
+	if _, err := command(t, s, state, "login", "alice", "wonderland"); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), `"token_type":"DPoP"`) {
+		t.Errorf("the session is not bound: %s", text)
+	}
+	if err := os.WriteFile(copied, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	thief, err := openApp(s.URL, copied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if text, err := thief.get(ctx, "/api/me"); err == nil {
+		t.Errorf("the thief sees %s", text)
+	}
+	if err := thief.renew(ctx, thief.state.AccessToken); err == nil {
+		t.Error("the thief renews the session")
+	}
+	if out, err := command(t, s, state, "me"); err != nil || !strings.Contains(out, `"alice"`) {
+		t.Errorf("the owner: %q, %v", out, err)
+	}
+	if info, err := os.Stat(state + ".key"); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the key: %v, %v", info.Mode(), err)
+	}
+}
+
+// TestTheServerMayDemandNonces: the app learns them from the answers.
+func TestTheServerMayDemandNonces(t *testing.T) {
+	s, state := newServer(t, func(c *middleware.Config) { c.DPoP.RequireNonce = true }), filepath.Join(t.TempDir(), "state.json")
+	if _, err := command(t, s, state, "login", "alice", "wonderland"); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if out, err := command(t, s, state, "me"); err != nil || !strings.Contains(out, `"alice"`) {
+			t.Errorf("%q, %v", out, err)
+		}
 	}
 }
 

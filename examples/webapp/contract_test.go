@@ -213,7 +213,7 @@ type pair struct {
 
 func (a *answer) pair(t testing.TB) (p pair) {
 	t.Helper()
-	if err := json.Unmarshal([]byte(a.text), &p); err != nil || p.AccessToken == "" || p.RefreshToken == "" || p.TokenType != "Bearer" || p.ExpiresIn <= 0 || p.SessionID == "" {
+	if err := json.Unmarshal([]byte(a.text), &p); err != nil || p.AccessToken == "" || p.RefreshToken == "" || p.TokenType != "Bearer" && p.TokenType != "DPoP" || p.ExpiresIn <= 0 || p.SessionID == "" {
 		t.Fatalf("no token pair: %s", a.text)
 	}
 	return p

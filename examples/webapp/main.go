@@ -81,7 +81,7 @@ func serve(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer listener.Close()
-	app, err := newApp(s, keys, data, log)
+	app, err := newApp(s, origin(listener, name), keys, data, log)
 	if err != nil {
 		return err
 	}
@@ -155,6 +155,15 @@ func listen(s settings) (net.Listener, string, error) {
 		return listener, "https://" + listener.Addr().String(), nil
 	}
 	return listener, "http://" + listener.Addr().String(), nil
+}
+
+// origin is the address that proofs of native apps name: the one that the program
+// listens on, unless clients know it by others.
+func origin(l net.Listener, name string) string {
+	if address, ok := l.Addr().(*net.TCPAddr); ok && !address.IP.IsUnspecified() {
+		return name
+	}
+	return ""
 }
 
 // removeStaleSocket removes the socket of a program that ended without doing
@@ -241,10 +250,13 @@ func openData(ctx context.Context, rawURL string, log *slog.Logger) (d data, err
 }
 
 // newApp puts the kit together from the flags.
-func newApp(s settings, keys *access.KeyRing, d data, log *slog.Logger) (*app, error) {
+func newApp(s settings, origin string, keys *access.KeyRing, d data, log *slog.Logger) (*app, error) {
 	proxies, sockets, err := parseProxies(s.proxies)
 	if err != nil {
 		return nil, err
+	}
+	if s.proxies != "" {
+		origin = "" // clients know the proxy's
 	}
 	a := &app{users: d.users, live: newBroadcast(), lifetime: s.accessTTL}
 	a.stopping, a.endStreams = context.WithCancel(context.Background())
@@ -256,7 +268,7 @@ func newApp(s settings, keys *access.KeyRing, d data, log *slog.Logger) (*app, e
 			IdleTimeout: s.idle, AbsoluteLifetime: s.absolute, Rotation: refresh.Rotation{SettleTime: s.settle},
 			MaxSessions: s.maxSessions, Binding: bindings[s.bind], DeviceKeys: deviceKeys[s.deviceKeys],
 		},
-		HTTP:    middleware.Config{TrustedProxies: proxies, TrustUnixSockets: sockets},
+		HTTP:    middleware.Config{TrustedProxies: proxies, TrustUnixSockets: sockets, DPoP: middleware.DPoP{Origin: origin}},
 		Cookies: cookie.Config{InsecureHTTP: s.insecure},
 	})
 	return a, err

@@ -187,6 +187,7 @@ function device(s) {
   const where = document.createElement("span");
   where.className = "note";
   where.textContent = s.current ? "this browser" : `${s.ip}, last used ${clock(s.last_used_at)}`;
+  if (s.device_bound) where.textContent += "; bound to a key of its device";
   if (s.actor) where.textContent += `; ${s.actor} acts for you: ${s.reason}`;
   name.append(agent, where);
   li.append(name);
@@ -206,7 +207,7 @@ function device(s) {
 
 // ---- events
 
-const bad = new Set(["reuse_detected", "fingerprint_mismatch", "refresh_refused", "revoked", "invalid_token"]);
+const bad = new Set(["reuse_detected", "fingerprint_mismatch", "refresh_refused", "revoked", "invalid_token", "proof_missing", "proof_refused"]);
 
 function log(e) {
   if (!e.time) return; // the stream says hello
