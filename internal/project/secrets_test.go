@@ -36,7 +36,7 @@ var harmless = map[string]string{
 	"refresh/family/key.go: f.Key.Kind != KeyDPoP":                                "a kind",
 	"refresh/status.go: claims.KeyThumbprint != keyThumbprint(c.Key)":             "of a public key, whose proof was verified",
 	"refresh/verify.go: c.KeyThumbprint != key":                                   "of a public key, whose proof was verified",
-	"middleware/verify.go: c.KeyThumbprint != key":                                 "of a public key, whose proof was verified",
+	"middleware/verify.go: c.KeyThumbprint != key":                                "of a public key, whose proof was verified",
 	"middleware/refuse.go: f.Code == codeNonce":                                   "an error code",
 	"refresh/start.go: p.Client.Key.Kind == family.KeyDPoP":                       "a kind",
 	"refresh/family/key.go: followed != f.Fingerprint":                            "whether to write it, after it was compared",
