@@ -169,9 +169,9 @@ func TestACallInABatchFailsAlone(t *testing.T) {
 	v := &watcher{hold: func(message int) bool { return message == 1 }}
 	c := newClient(t, server.Addr)
 	s, grants := sessions(t, c, 60)
-	keys := server.Must("KEYS", "rt:{*")
+	keys := server.Must("KEYS", "rt:{*}")
 	victim := start(t, s, "mallory")
-	for key := range strings.FieldsSeq(server.Must("KEYS", "rt:{*")) {
+	for key := range strings.FieldsSeq(server.Must("KEYS", "rt:{*}")) {
 		if !strings.Contains(keys, key) {
 			server.Must("DEL", key)
 			server.Must("SET", key, "hello")

@@ -62,7 +62,7 @@ func TestOutages(t *testing.T) {
 		{
 			name: "somebody wrote another type into the key",
 			begin: func(_ *testing.T, s *redistest.Server, _ *redistest.Proxy) {
-				key := s.Must("KEYS", "rt:{*")
+				key := s.Must("KEYS", "rt:{*}")
 				s.Must("RENAME", key, "aside")
 				s.Must("SET", key, "hello")
 				s.Must("SET", "which", key)

@@ -116,7 +116,7 @@ func TestUnreadableRecordsAreLeftAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server.Must("FLUSHALL")
 			g := start(t, s, "alice")
-			key := server.Must("KEYS", "rt:{*")
+			key := server.Must("KEYS", "rt:{*}")
 			damage(key)
 			before := server.Must("DUMP", key)
 			for op, call := range map[string]func() error{
@@ -179,7 +179,7 @@ func TestANewerBuildsBytesSurvive(t *testing.T) {
 	c := newClient(t, server.Addr)
 	s := newService(t, newRing(t), newStore(t, c), new(events), 0)
 	g := start(t, s, "alice")
-	key := server.Must("KEYS", "rt:{*")
+	key := server.Must("KEYS", "rt:{*}")
 	id, err := family.ParseID(g.Claims.SessionID)
 	if err != nil {
 		t.Fatal(err)

@@ -24,7 +24,7 @@ func TestANewerBuildsFieldsSurvive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := server.Must("KEYS", "rt:{*")
+	key := server.Must("KEYS", "rt:{*}")
 	unknown := map[string]string{string(id[:]) + "z": "of the family", "schema": "of the subject"}
 	for field, v := range unknown {
 		c.HSet(t.Context(), key, field, v)

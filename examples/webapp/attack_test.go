@@ -195,7 +195,7 @@ func TestNamesInKeys(t *testing.T) {
 			t.Errorf("key %q", key)
 		}
 	}
-	if n := len(strings.Fields(x.server.Must("KEYS", "rt:{*"))); n != 1 {
+	if n := len(strings.Fields(x.server.Must("KEYS", "rt:{*}"))); n != 1 {
 		t.Errorf("one subject has %d keys", n)
 	}
 }
