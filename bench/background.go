@@ -42,6 +42,7 @@ func measureBackground(r *Redis, s Scale) (res *Background, err error) {
 	if err != nil {
 		return nil, err
 	}
+	env.Settle = 0
 	var ahead atomic.Int64
 	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	var kits []*Kit
@@ -101,7 +102,7 @@ func measureBackground(r *Redis, s Scale) (res *Background, err error) {
 	sessions := float64(res.Sessions)
 	res.Refreshes = float64(refreshes) / sessions
 	res.Settlings = float64(total-int64(refreshes)) / sessions / float64(res.Instances)
-	res.SettlingsPerToken = res.Settlings / float64(res.TokensPerHour)
+	res.SettlingsPerToken = hundredths(res.Settlings / float64(res.TokensPerHour))
 	res.Feed, err = idle(r, res.Instances)
 	return res, err
 }

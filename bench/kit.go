@@ -68,6 +68,10 @@ type Env struct {
 	Alg     access.Algorithm
 	Private any
 	Ring    *access.KeyRing
+	// Settle is the settle time. NewEnv makes it so short that each refresh
+	// rotates, as those of the peers do: by default a generation that is less
+	// than 45 seconds old is not rotated. 0 is the kit's default.
+	Settle time.Duration
 }
 
 // NewEnv makes keys.
@@ -84,7 +88,7 @@ func NewEnv(alg access.Algorithm) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Env{Alg: alg, Private: private, Ring: ring}, nil
+	return &Env{Alg: alg, Private: private, Ring: ring, Settle: 1}, nil
 }
 
 // NewKit returns an instance. entries bounds its cache of verified tokens, as
@@ -104,10 +108,8 @@ func (e *Env) NewKit(store family.Store, entries int, now func() time.Time) (*Ki
 	}
 	kit, err := sessionkit.New(sessionkit.Config{
 		Issuer: issuer, Audience: audience, Keys: e.Ring, Store: store, Claims: roles, Events: nobody{},
-		Tokens: access.Config{CacheEntries: entries, Now: now},
-		// So that each refresh rotates, as those of the peers do: by default a
-		// generation that is less than 45 seconds old is not rotated.
-		Sessions: refresh.Config{Rotation: refresh.Rotation{SettleTime: 1}},
+		Tokens:   access.Config{CacheEntries: entries, Now: now},
+		Sessions: refresh.Config{Rotation: refresh.Rotation{SettleTime: e.Settle}},
 	})
 	if err != nil {
 		return nil, err
