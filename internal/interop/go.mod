@@ -1,0 +1,13 @@
+module github.com/sessionkit/sessionkit/internal/interop
+
+go 1.25.2
+
+replace github.com/sessionkit/sessionkit => ../..
+
+require github.com/sessionkit/sessionkit v0.0.0
+
+require (
+	github.com/felixge/httpsnoop v1.1.0 // indirect
+	github.com/golang-jwt/jwt/v5 v5.3.1 // indirect
+	github.com/gorilla/securecookie v1.1.2 // indirect
+)
