@@ -1,12 +1,14 @@
 package middleware_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -626,6 +628,34 @@ func TestRequiredKeysOfNativeClients(t *testing.T) {
 	}
 	if a := n.renew(d, bound.Refresh); a.status != 200 {
 		t.Errorf("bound, a refresh: %d %s", a.status, a.body)
+	}
+}
+
+// TestAStreamOfABoundSessionEndsWithIt: when it is revoked, also by a sign-out that
+// brings no proof.
+func TestAStreamOfABoundSessionEndsWithIt(t *testing.T) {
+	t.Parallel()
+	n := newNativeApp(t)
+	d := newDevice(n.app)
+	tokens := n.signIn(d).tokens
+	begun, ended := make(chan struct{}), make(chan error, 1)
+	stream := n.RequireAuth(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		ctx, cancel := n.WatchSession(r)
+		defer cancel()
+		close(begun)
+		<-ctx.Done()
+		ended <- context.Cause(ctx)
+	}))
+	r := httptest.NewRequest("GET", "/stream", nil)
+	r.Header.Set("Authorization", "DPoP "+tokens.Access)
+	r.Header.Set("DPoP", d.proof("GET", "/stream", tokens.Access))
+	go stream.ServeHTTP(httptest.NewRecorder(), r)
+	<-begun
+	if a := n.do("POST", "/auth/logout", refreshBody(tokens.Refresh)); a.status != 204 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	if err := <-ended; !errors.Is(err, refresh.ErrRevoked) {
+		t.Error(err)
 	}
 }
 
