@@ -193,7 +193,7 @@ func TestOneLinePerName(t *testing.T) {
 			}
 		}
 	}
-	if len(h["Set-Cookie"]) != 5 || !j.IsSet(h, cookie.Refresh) || j.IsSet(h, cookie.Device) {
+	if len(h["Set-Cookie"]) != 5 {
 		t.Errorf("header %q", h["Set-Cookie"])
 	}
 	j.Unset(h, cookie.Refresh)
@@ -255,22 +255,22 @@ func TestLinesOfOthers(t *testing.T) {
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
 			t.Parallel()
-			if got := j.IsSet(tt.h, cookie.Refresh); got != tt.count {
-				t.Errorf("IsSet = %v, want %v", got, tt.count)
-			}
 			lines := func() (n int) {
 				for _, l := range tt.h {
 					n += len(l)
 				}
 				return n
 			}
-			before := lines()
-			j.Unset(tt.h, cookie.Refresh)
-			if removed := before - lines(); (removed == 1) != tt.count || removed > 1 {
-				t.Errorf("Unset removed %d lines: %q", removed, tt.h)
+			others := lines()
+			if tt.count {
+				others--
 			}
-			if err := j.Set(tt.h, cookie.Refresh, "ours", 0); err != nil || !j.IsSet(tt.h, cookie.Refresh) {
+			if err := j.Set(tt.h, cookie.Refresh, "ours", 0); err != nil || lines() != others+1 {
 				t.Errorf("after Set: %q, %v", tt.h, err)
+			}
+			j.Unset(tt.h, cookie.Refresh)
+			if lines() != others {
+				t.Errorf("after Unset: %q", tt.h)
 			}
 		})
 	}

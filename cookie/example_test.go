@@ -65,18 +65,6 @@ func ExampleJar_Delete() {
 	// __Host-refresh=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT
 }
 
-// A late renewal leaves alone what a logout has written meanwhile.
-func ExampleJar_IsSet() {
-	jar := exampleJar()
-	w := httptest.NewRecorder()
-	jar.Delete(w.Header(), cookie.Refresh) // the handler signs the user out
-	if !jar.IsSet(w.Header(), cookie.Refresh) {
-		jar.Set(w.Header(), cookie.Refresh, "token", time.Hour)
-	}
-	fmt.Println(len(w.Result().Cookies()), w.Result().Cookies()[0].MaxAge < 0)
-	// Output: 1 true
-}
-
 // What cannot be sent whole is not sent at all.
 func ExampleJar_Unset() {
 	jar := exampleJar()

@@ -90,17 +90,6 @@ func (j *Jar) Delete(h http.Header, n Name) {
 	h.Add("Set-Cookie", j.full[n]+"="+j.attributes+"; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT")
 }
 
-// IsSet reports whether a response's header sets or deletes the cookie,
-// whoever wrote the line.
-func (j *Jar) IsSet(h http.Header, n Name) bool {
-	for field, lines := range h {
-		if isSetCookie(field) && slices.ContainsFunc(lines, j.isLineOf(n)) {
-			return true
-		}
-	}
-	return false
-}
-
 // Unset takes every Set-Cookie of the cookie out of a response's header again,
 // whoever wrote the line.
 func (j *Jar) Unset(h http.Header, n Name) {

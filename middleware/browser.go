@@ -82,6 +82,9 @@ const deviceLifetime = 400 * 24 * time.Hour
 // minutes or hours as from the session cookies that some browsers restore. What
 // ends a login with its browser is a constant cookie beside it.
 func (a *Auth) setCookies(h http.Header, g *refresh.Grant) error {
+	if g.RefreshToken == "" {
+		return a.setAccessCookie(h, g) // the refresh cookie is to stay as it is
+	}
 	if err := a.cookies.Set(h, cookie.Refresh, g.RefreshToken, refreshAge(g)); err != nil {
 		return err
 	}
@@ -109,20 +112,35 @@ func (a *Auth) renewCookies(h http.Header, r *http.Request, g *refresh.Grant) er
 	return a.setCookies(h, g)
 }
 
-// deleteCookies removes the token cookies.
-func (a *Auth) deleteCookies(h http.Header) {
+// deleteCookies removes the token cookies, and what a browser has of a session
+// that is bound to its device: it would go on renewing it.
+func (a *Auth) deleteCookies(h http.Header, bound bool) {
 	noStore(h)
 	for _, n := range tokenCookies {
 		a.cookies.Delete(h, n)
 	}
-	if a.clearSiteData != "" {
-		h.Set("Clear-Site-Data", a.clearSiteData)
+	clear := a.clearSiteData
+	if bound && !strings.Contains(clear, `"storage"`) && !strings.Contains(clear, `"*"`) {
+		clear = strings.TrimPrefix(clear+`, "storage"`, ", ")
 	}
+	if clear != "" {
+		h.Set("Clear-Site-Data", clear)
+	}
+}
+
+// setAccessCookie is setCookies for a new access token of the same generation.
+func (a *Auth) setAccessCookie(h http.Header, g *refresh.Grant) error {
+	noStore(h)
+	return a.cookies.Set(h, cookie.Access, g.AccessToken, accessAge(g))
 }
 
 // accessAge is how long a browser keeps the access cookie: 0 is until it closes.
 func accessAge(g *refresh.Grant) time.Duration {
-	if !g.Remember {
+	switch {
+	case g.Claims.DeviceBound:
+		// The browser signs for a new one as soon as this one is gone.
+		return max(time.Duration(g.ExpiresIn())*time.Second, time.Second)
+	case !g.Remember:
 		return 0
 	}
 	return refreshAge(g)

@@ -76,6 +76,9 @@ type Config struct {
 	ClearSiteData []string
 	// DPoP has the settings of sessions that native apps bind to their device.
 	DPoP DPoP
+	// DBSC has the settings of sessions that browsers bind to their device. The
+	// zero value is for almost everybody.
+	DBSC DBSC
 }
 
 // Auth guards handlers, signs users in and out, and serves the kit's
@@ -88,6 +91,7 @@ type Auth struct {
 	schemes       []string
 	clearSiteData string // the header's value
 	proofs        usedProofs
+	keys          deviceKeys
 	cfg           Config // of the rest
 }
 
@@ -125,7 +129,7 @@ func (c *Config) validate() error {
 	if c.Sessions == nil {
 		return errors.New("middleware: Config.Sessions is nil: make it with refresh.New")
 	}
-	if err := cmp.Or(c.validatePaths(), c.DPoP.validate()); err != nil {
+	if err := cmp.Or(c.validatePaths(), c.DPoP.validate(), c.DBSC.validate()); err != nil {
 		return err
 	}
 	lifetime := c.Sessions.Access().Lifetime()

@@ -3,7 +3,6 @@ package middleware
 import (
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/sessionkit/sessionkit/access"
@@ -20,6 +19,8 @@ import (
 //	GET    /auth/session         says how the request's session stands, and changes nothing
 //	GET    /auth/sessions        lists the subject's sessions
 //	DELETE /auth/sessions/{id}   ends one of them
+//	POST   /auth/dbsc/register   where a browser registers a key of its device
+//	POST   /auth/dbsc/refresh    where it renews a session that is bound to one
 //
 // Mount it with mux.Handle("/auth/", auth.Handler("/auth")).
 //
@@ -41,24 +42,11 @@ func (a *Auth) Handler(path string) http.Handler {
 	mux.Handle(path+"/session", a.endpoint(a.sessionEndpoint, http.MethodGet, http.MethodHead))
 	mux.Handle(path+"/sessions", a.signedIn(a.listEndpoint, http.MethodGet, http.MethodHead))
 	mux.Handle(path+"/sessions/{id}", a.signedIn(a.endEndpoint, http.MethodDelete))
+	a.mountKeys(mux, path)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		a.write(w, r, &refused{Refusal: Refusal{Status: http.StatusNotFound, Code: "not_found", Description: "There is no such resource."}})
 	})
 	return mux
-}
-
-// endpoint answers with what serve fails with, and to other methods with 405.
-func (a *Auth) endpoint(serve func(http.ResponseWriter, *http.Request) error, methods ...string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !slices.Contains(methods, r.Method) {
-			w.Header().Set("Allow", strings.Join(methods, ", "))
-			a.write(w, r, &refused{Refusal: Refusal{Status: http.StatusMethodNotAllowed, Code: "invalid_request", Description: "This resource does not support the method."}})
-			return
-		}
-		if err := serve(w, r); err != nil {
-			a.WriteError(w, r, err)
-		}
-	})
 }
 
 // signedIn is endpoint behind RequireAuth.
@@ -137,6 +125,8 @@ func (a *Auth) refreshCookie(w http.ResponseWriter, r *http.Request) error {
 	}
 	g, err := a.sessions.Refresh(r.Context(), value, a.BrowserClient(r))
 	switch {
+	case errors.Is(err, refresh.ErrUnproven):
+		return a.refreshBound(w, r, err)
 	case err != nil:
 		return err
 	case a.sessions.Revoked(g.Claims):
@@ -184,7 +174,7 @@ func (a *Auth) logoutAllEndpoint(w http.ResponseWriter, r *http.Request, c *acce
 // forgetSession deletes the cookies of a session that the request came with.
 func (a *Auth) forgetSession(w http.ResponseWriter, r *http.Request) {
 	if s := a.own(r); s == nil || !s.header {
-		a.deleteCookies(w.Header())
+		a.deleteCookies(w.Header(), s != nil && s.claims != nil && s.claims.DeviceBound)
 	}
 }
 

@@ -67,6 +67,7 @@ func (a *Auth) guard(next http.Handler, g guard) http.Handler {
 			r = r.WithContext(s)
 		}
 		switch {
+		case s.err != nil && a.answerBound(w, r, s, g):
 		case s.err != nil && !g.pass(s.err):
 			a.refuse(w, r, refusedFor(s.err))
 		case s.err == nil && g.allow != nil && a.forbidden(w, r, s, g, renewed):
@@ -145,7 +146,7 @@ func (a *Auth) verifyBearer(r *http.Request, token string) (*access.Claims, erro
 func (a *Auth) readCookies(r *http.Request, s *state) {
 	failed := ErrNoCredentials
 	text, err := a.cookies.Read(r, cookie.Access)
-	if err == nil {
+	if s.retry = text == notRenewed; err == nil && !s.retry {
 		if s.claims, err = a.verify(r, text); err == nil {
 			s.token, s.err = text, a.CheckOrigin(r)
 			return
@@ -170,6 +171,7 @@ func (a *Auth) readCookies(r *http.Request, s *state) {
 	switch {
 	case s.err == nil:
 		s.claims, s.token = s.grant.Claims, s.grant.AccessToken
+		a.missedBinding(r, s.grant)
 	case errors.Is(s.err, refresh.ErrUnavailable) && errors.Is(failed, access.ErrExpired) && a.cfg.OutageGrace > 0:
 		if c, err := a.inOutage(r, text, ""); err == nil {
 			s.claims, s.token, s.err = c, text, nil

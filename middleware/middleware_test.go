@@ -60,6 +60,14 @@ func (c *counting) SetData(ctx context.Context, s family.Subject, id family.ID, 
 	return c.Store.SetData(ctx, s, id, data, now)
 }
 
+func (c *counting) Bind(ctx context.Context, req family.BindRequest) (family.Verdict, error) {
+	c.calls.Add(1)
+	if c.away.Load() {
+		return family.Verdict{}, refresh.ErrUnavailable
+	}
+	return c.Store.Bind(ctx, req)
+}
+
 // app is a kit under test.
 type app struct {
 	*middleware.Auth

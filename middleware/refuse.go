@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/sessionkit/sessionkit/access"
@@ -161,6 +162,20 @@ func (a *Auth) WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		a.setChallenge(r, f)
 	}
 	a.write(w, r, f)
+}
+
+// endpoint answers with what serve fails with, and to other methods with 405.
+func (a *Auth) endpoint(serve func(http.ResponseWriter, *http.Request) error, methods ...string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !slices.Contains(methods, r.Method) {
+			w.Header().Set("Allow", strings.Join(methods, ", "))
+			a.write(w, r, &refused{Refusal: Refusal{Status: http.StatusMethodNotAllowed, Code: "invalid_request", Description: "This resource does not support the method."}})
+			return
+		}
+		if err := serve(w, r); err != nil {
+			a.WriteError(w, r, err)
+		}
+	})
 }
 
 // isNavigation reports whether a browser shows the answer as a page. A download

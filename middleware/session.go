@@ -37,6 +37,8 @@ func (a *Auth) sessionEndpoint(w http.ResponseWriter, r *http.Request) error {
 		answer.Session = newSessionStatus(st)
 	case errors.Is(err, access.ErrNonce):
 		return err
+	case errors.Is(err, refresh.ErrUnproven) && a.answerBound(w, r, &state{err: err}, guard{}):
+		return nil
 	case refusedFor(err).Status != http.StatusUnauthorized:
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/sessionkit/sessionkit/cookie"
 	"github.com/sessionkit/sessionkit/refresh"
@@ -51,6 +52,7 @@ func (a *Auth) Login(w http.ResponseWriter, r *http.Request, l refresh.Login) (*
 		return nil, errors.Join(err, a.sessions.Revoke(r.Context(), l.Subject, g.Claims.SessionID, refresh.ReasonLogout))
 	}
 	g.InCookies = true
+	a.offerKey(w.Header(), r, g)
 	return g, nil
 }
 
@@ -171,7 +173,7 @@ func (a *Auth) logout(w http.ResponseWriter, r *http.Request, refreshToken strin
 	// Deleting is setting: another origin must not sign a browser out whose
 	// cookies it could not send (SameSite).
 	if cookies || len(r.Header["Authorization"]) == 0 && a.crossOrigin.Check(r) == nil {
-		a.deleteCookies(w.Header())
+		a.deleteCookies(w.Header(), slices.ContainsFunc(held, func(h refresh.Held) bool { return h.DeviceBound }))
 	} else {
 		noStore(w.Header())
 	}

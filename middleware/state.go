@@ -22,6 +22,7 @@ type state struct {
 	asked    bool              // the store has said that the session is alive
 	header   bool              // the Authorization header decided
 	dpop     bool              // its scheme is DPoP
+	retry    bool              // the endpoint for device keys had no answer: see notRenewed
 	// original is the request as it came, where its tokens were hidden.
 	original *http.Request
 }

@@ -107,9 +107,3 @@ func (s *state) newestClaims() *access.Claims {
 	}
 	return s.claims
 }
-
-// setAccessCookie is setCookies for a new access token of the same generation.
-func (a *Auth) setAccessCookie(h http.Header, g *refresh.Grant) error {
-	noStore(h)
-	return a.cookies.Set(h, cookie.Access, g.AccessToken, accessAge(g))
-}

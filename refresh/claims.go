@@ -163,9 +163,11 @@ func (s *Sessions) grant(ctx context.Context, rec *family.Record, tok *token, a 
 	if err != nil {
 		return nil, err
 	}
-	refreshToken, err := s.codec.encode(tok)
-	if err != nil {
-		return nil, err
+	refreshToken := "" // whatever the store forgets, none opens a session that a browser's key has renewed
+	if !signsFor(rec) {
+		if refreshToken, err = s.codec.encode(tok); err != nil {
+			return nil, err
+		}
 	}
 	g := &Grant{
 		AccessToken: accessToken, RefreshToken: refreshToken, Claims: claims, Outcome: o,

@@ -170,6 +170,7 @@ type Sessions struct {
 	access     *access.Tokens
 	store      *observedStore
 	codec      *codec
+	keys       *keyCodec
 	policy     family.Policy
 	limit      family.StartRequest // MaxSessions and RefuseAtLimit
 	binding    Binding
@@ -235,7 +236,7 @@ func New(cfg Config) (*Sessions, error) {
 		return nil, err
 	}
 	s := &Sessions{
-		access: cfg.Access, codec: newCodec(cfg.Access), policy: cfg.policy(binding),
+		access: cfg.Access, codec: newCodec(cfg.Access), keys: newKeyCodec(cfg.Access), policy: cfg.policy(binding),
 		limit:   family.StartRequest{MaxSessions: cfg.MaxSessions, RefuseAtLimit: cfg.RefuseAtLimit},
 		binding: binding, deviceKeys: cfg.DeviceKeys, claims: cfg.Claims, events: cfg.Events, timeout: cfg.Timeout,
 	}

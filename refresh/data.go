@@ -23,7 +23,7 @@ func (s *Sessions) SetData(ctx context.Context, current *access.Claims, data str
 		return nil, err
 	}
 	id, err := family.ParseID(current.SessionID)
-	if err != nil || !s.Issued(current) {
+	if err != nil || !s.issued(current) {
 		return nil, access.ErrClaims
 	}
 	subject, ok := s.codec.subjectKey(current.Subject, id)

@@ -30,6 +30,9 @@ var (
 	// with the token, or one that was used before. The session goes on: the token
 	// is good with a proof.
 	ErrUnproven = refusal("refresh: no proof of the session's device key")
+	// ErrReplaced: the browser shows the refresh cookie of another session, which
+	// it has instead of the one that its key signed for. That one is left alone.
+	ErrReplaced = refusal("refresh: the browser has another session")
 	// ErrBrowserClosed: the login was to end with its browser, and the client
 	// no longer has the browser key. The store was not asked.
 	ErrBrowserClosed = refusal("refresh: the login ended with its browser")
@@ -43,6 +46,13 @@ var (
 	// ErrUnavailable: the store or the claims hook could not answer in time.
 	// Nothing is lost: the same token can be presented again.
 	ErrUnavailable = family.ErrUnavailable
+
+	// ErrNotShown: a proof is good, but what the browser keeps of the session did
+	// not come with it, as when another site caused the request. Nothing has
+	// changed; a later request of the browser will do.
+	ErrNotShown = errors.New("refresh: the browser's tokens of the session did not come")
+	// ErrOtherKey: the session is bound to another device key. It is left alone.
+	ErrOtherKey = errors.New("refresh: the session has another device key")
 
 	// ErrLimit: the subject is at Config.MaxSessions and Config.RefuseAtLimit
 	// is set.
@@ -84,6 +94,9 @@ type RefusedError struct {
 	Reason family.Reason
 	// Differs are the fingerprint components, for ErrFingerprint.
 	Differs family.Components
+	// KeySession and KeyChallenge are for ErrUnproven: what the browser's key
+	// has to sign, and for which session identifier. Empty where it is not known.
+	KeySession, KeyChallenge string
 }
 
 // Error returns the sentinel's text, and why the family was revoked.

@@ -14,38 +14,42 @@ import (
 type EventKind string
 
 const (
-	EventLogin         EventKind = "login"                // a family was started
-	EventRefresh       EventKind = "refresh"              // a token was rotated
-	EventReplayed      EventKind = "replayed"             // a lost response or parallel request was given the same successor
-	EventSettled       EventKind = "settled"              // a generation settled: its predecessor is dead
-	EventRefused       EventKind = "refresh_refused"      // an expired, unknown or revoked family was presented
-	EventReuse         EventKind = "reuse_detected"       // a token was stolen: its family is revoked
-	EventFingerprint   EventKind = "fingerprint_mismatch" // an enforced component differed: refused
-	EventClientChanged EventKind = "client_changed"       // a reported component differed: accepted
-	EventRevoked       EventKind = "revoked"              // families were revoked, by whom Reason says
-	EventStoreBehind   EventKind = "store_behind"         // the store had lost this family's latest state
-	EventUnavailable   EventKind = "store_unavailable"    // store, feed or claims hook failed or was too slow
-	EventInvalidToken  EventKind = "invalid_token"        // forged, altered or foreign token
-	EventDenied        EventKind = "denied"               // the claims hook refused the subject
-	EventLimit         EventKind = "limit_reached"        // a login was refused at Config.MaxSessions
-	EventCrossOrigin   EventKind = "cross_origin"         // a request from another origin was refused
-	EventForbidden     EventKind = "forbidden"            // a role, scope or step-up guard refused
-	EventFeedStale     EventKind = "feed_stale"           // revocations elsewhere may go unnoticed here
-	EventOutage        EventKind = "outage_accepted"      // an expired access token passed while the store is away
-	EventFeedRecovered EventKind = "feed_recovered"       // the revocation feed works again
-	EventShared        EventKind = "shared_session"       // two clients renew one session in turn
-	EventLateReplay    EventKind = "late_replay"          // a predecessor came long after its successor was made: accepted
-	EventCookiesLost   EventKind = "cookies_lost"         // a browser never keeps what its renewals bring
-	EventUnproven      EventKind = "unproven_logout"      // a sign-out showed only tokens that are long out of use: nothing ended
-	EventUnbound       EventKind = "unbound"              // a login lacked a component that is to be enforced
-	EventKeysChanged   EventKind = "keys_changed"         // the keys file has other keys, which are in use now
-	EventKeysRefused   EventKind = "keys_refused"         // the keys file cannot be used: the keys before are kept
-	EventGoneEarly     EventKind = "gone_early"           // a session is not there that should have lived on: the store lost it
-	EventCannotIssue   EventKind = "cannot_issue"         // the claims cannot be put into a token or cookie: no retry helps
-	EventProofMissing  EventKind = "proof_missing"        // a token of a session that is bound to a device key came without a proof of it
-	EventProofRefused  EventKind = "proof_refused"        // a proof is no good: of another key, used before, altered, made for another request
-	EventStepUp        EventKind = "step_up"              // the user proved who they are once more
-	EventData          EventKind = "data_changed"         // the app changed what it keeps with a session
+	EventLogin          EventKind = "login"                // a family was started
+	EventRefresh        EventKind = "refresh"              // a token was rotated
+	EventReplayed       EventKind = "replayed"             // a lost response or parallel request was given the same successor
+	EventSettled        EventKind = "settled"              // a generation settled: its predecessor is dead
+	EventRefused        EventKind = "refresh_refused"      // an expired, unknown or revoked family was presented
+	EventReuse          EventKind = "reuse_detected"       // a token was stolen: its family is revoked
+	EventFingerprint    EventKind = "fingerprint_mismatch" // an enforced component differed: refused
+	EventClientChanged  EventKind = "client_changed"       // a reported component differed: accepted
+	EventRevoked        EventKind = "revoked"              // families were revoked, by whom Reason says
+	EventStoreBehind    EventKind = "store_behind"         // the store had lost this family's latest state
+	EventUnavailable    EventKind = "store_unavailable"    // store, feed or claims hook failed or was too slow
+	EventInvalidToken   EventKind = "invalid_token"        // forged, altered or foreign token
+	EventDenied         EventKind = "denied"               // the claims hook refused the subject
+	EventLimit          EventKind = "limit_reached"        // a login was refused at Config.MaxSessions
+	EventCrossOrigin    EventKind = "cross_origin"         // a request from another origin was refused
+	EventForbidden      EventKind = "forbidden"            // a role, scope or step-up guard refused
+	EventFeedStale      EventKind = "feed_stale"           // revocations elsewhere may go unnoticed here
+	EventOutage         EventKind = "outage_accepted"      // an expired access token passed while the store is away
+	EventFeedRecovered  EventKind = "feed_recovered"       // the revocation feed works again
+	EventShared         EventKind = "shared_session"       // two clients renew one session in turn
+	EventLateReplay     EventKind = "late_replay"          // a predecessor came long after its successor was made: accepted
+	EventCookiesLost    EventKind = "cookies_lost"         // a browser never keeps what its renewals bring
+	EventUnproven       EventKind = "unproven_logout"      // a sign-out showed only tokens that are long out of use: nothing ended
+	EventUnbound        EventKind = "unbound"              // a login lacked a component that is to be enforced
+	EventKeysChanged    EventKind = "keys_changed"         // the keys file has other keys, which are in use now
+	EventKeysRefused    EventKind = "keys_refused"         // the keys file cannot be used: the keys before are kept
+	EventGoneEarly      EventKind = "gone_early"           // a session is not there that should have lived on: the store lost it
+	EventCannotIssue    EventKind = "cannot_issue"         // the claims cannot be put into a token or cookie: no retry helps
+	EventProofMissing   EventKind = "proof_missing"        // a token of a session that is bound to a device key came without a proof of it
+	EventProofRefused   EventKind = "proof_refused"        // a proof is no good: of another key, used before, altered, made for another request
+	EventBound          EventKind = "key_bound"            // a session is bound to the key of a browser's device
+	EventBindingFailed  EventKind = "binding_failed"       // the registration of a device key, or a proof of it, was refused
+	EventBindingMissing EventKind = "binding_missing"      // a browser that should have bound its session did not
+	EventProofSkipped   EventKind = "proof_skipped"        // a browser says why it could not prove its key: see Reason
+	EventStepUp         EventKind = "step_up"              // the user proved who they are once more
+	EventData           EventKind = "data_changed"         // the app changed what it keeps with a session
 )
 
 // An Event is something that security monitoring wants to know (OWASP ASVS
@@ -131,7 +135,7 @@ func (e *Event) level() slog.Level {
 		return slog.LevelDebug
 	case EventReuse, EventShared, EventKeysRefused, EventGoneEarly:
 		return slog.LevelError
-	case EventLateReplay, EventCookiesLost, EventUnproven, EventUnbound, EventCannotIssue, EventProofMissing, EventProofRefused,
+	case EventLateReplay, EventCookiesLost, EventUnproven, EventUnbound, EventCannotIssue, EventProofMissing, EventProofRefused, EventBindingFailed, EventBindingMissing,
 		EventFingerprint, EventStoreBehind, EventUnavailable, EventInvalidToken, EventDenied, EventLimit, EventCrossOrigin, EventForbidden, EventFeedStale, EventOutage:
 		return slog.LevelWarn
 	}

@@ -84,8 +84,8 @@ func (s *Sessions) VerifyInOutage(ctx context.Context, accessToken string, grace
 	return c, nil
 }
 
-// Issued reports whether the claims are of this service's tokens, for guards
+// issued reports whether the claims are of this service's tokens, for guards
 // that find a session in a request's context.
-func (s *Sessions) Issued(c *access.Claims) bool {
+func (s *Sessions) issued(c *access.Claims) bool {
 	return s.access.Issued(c)
 }

@@ -77,6 +77,8 @@ type Held struct {
 	generation uint32
 	// refresh: the token was a refresh token.
 	refresh bool
+	// DeviceBound: it says that the session is bound to a key of its device.
+	DeviceBound bool
 }
 
 // Session returns what the token says: whose session it is, which, and how often
@@ -90,6 +92,9 @@ const lately = time.Hour
 
 // HeldRefresh reads a refresh token, however old. It fails with ErrInvalidToken.
 func (s *Sessions) HeldRefresh(token string) (Held, error) {
+	if k, err := s.keys.decode(token); err == nil {
+		return Held{subject: k.subject, family: k.family, DeviceBound: true}, nil
+	}
 	t, err := s.codec.decode(token)
 	if err != nil {
 		return Held{}, err
@@ -113,7 +118,7 @@ func (s *Sessions) HeldAccess(token string) (Held, error) {
 // access.ErrClaims for a token of another service.
 func (s *Sessions) HeldClaims(c *access.Claims) (Held, error) {
 	id, err := family.ParseID(c.SessionID)
-	if err != nil || !s.Issued(c) {
+	if err != nil || !s.issued(c) {
 		return Held{}, access.ErrClaims
 	}
 	return heldBy(c, id), nil
@@ -121,7 +126,7 @@ func (s *Sessions) HeldClaims(c *access.Claims) (Held, error) {
 
 // heldBy names the session of claims, whose id is given.
 func heldBy(c *access.Claims, id family.ID) Held {
-	return Held{subject: c.Subject, actor: c.Actor, family: id, generation: uint32(c.Generation)}
+	return Held{subject: c.Subject, actor: c.Actor, family: id, generation: uint32(c.Generation), DeviceBound: c.DeviceBound}
 }
 
 // SignOut ends the sessions of which a client showed a token. A refresh token

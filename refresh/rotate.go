@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
@@ -17,6 +18,9 @@ import (
 // usually inside a *RefusedError; with ErrCannotIssue; or with ErrUnavailable.
 // Only a refusal is final: after the other two the token is as good as before.
 func (s *Sessions) Refresh(ctx context.Context, refreshToken string, c Client) (*Grant, error) {
+	if k, err := s.keys.decode(refreshToken); err == nil {
+		return nil, s.needsKey(ctx, k, c)
+	}
 	tok, err := s.codec.decode(refreshToken)
 	if err != nil {
 		s.Record(ctx, c, Event{Kind: EventInvalidToken, Err: err})
@@ -316,4 +320,21 @@ func (s *Sessions) Superseded(ctx context.Context, g *Grant) bool {
 	}
 	rec, err := s.find(ctx, g.Claims)
 	return err != nil || rec.Revoked != "" || uint64(rec.Generation) != g.Claims.Generation
+}
+
+// needsKey answers a refresh with nothing but the identifier of a bound session:
+// it opens nothing, whatever the store holds. One question tells whether the
+// session is over (ErrGone, ErrRevoked), or its key has to sign (ErrUnproven).
+func (s *Sessions) needsKey(ctx context.Context, k *keySession, c Client) error {
+	id := k.family.String()
+	if k.browser && !equalText(c.BrowserKey, s.codec.browserKey(k.family)) {
+		return &RefusedError{Err: ErrBrowserClosed, SessionID: id, Subject: k.subject}
+	}
+	if err := s.Live(ctx, &access.Claims{Subject: k.subject, SessionID: id}); err != nil {
+		return err
+	}
+	if s.revoked.has(id) {
+		return &RefusedError{Err: ErrRevoked, SessionID: id, Subject: k.subject}
+	}
+	return s.unproven(k)
 }

@@ -24,6 +24,13 @@ type Grant struct {
 	// where a crash takes back seconds, and the login ends with the browser
 	// all the same: a constant may come back from any age.
 	BrowserKey string
+	// KeyTicket is what a browser is asked to sign at its sign-in, so that the
+	// session can be bound to a key of its device: see RegisterKey. Empty where
+	// Config.DeviceKeys says so.
+	KeyTicket string
+	// KeySession and KeyChallenge are what a browser with a device key needs
+	// for the next refresh: see RefreshWithKey. Empty for others.
+	KeySession, KeyChallenge string
 	// Claims are those of the access token. They are shared: read only.
 	Claims *access.Claims
 	// Outcome is how the refresh token was answered: Rotated at login.
@@ -118,6 +125,9 @@ func (s *Sessions) Start(ctx context.Context, p Login) (*Grant, error) {
 	g, err := s.grant(ctx, &rec, &tok, claims, p.Client, family.Rotated, rec.CreatedAt)
 	if err != nil {
 		return nil, err
+	}
+	if s.deviceKeys != DeviceKeysOff && rec.Key.IsZero() {
+		g.KeyTicket = s.keys.newTicket(&tok, rec.CreatedAt)
 	}
 	if err := s.keep(ctx, p, &rec); err != nil {
 		return nil, err

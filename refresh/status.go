@@ -85,6 +85,9 @@ func (s *Sessions) statusOfAccess(ctx context.Context, claims *access.Claims, va
 // statusOfRefresh is the status of the session of a refresh token that would be
 // accepted.
 func (s *Sessions) statusOfRefresh(ctx context.Context, text string, c Client) (*Status, error) {
+	if k, err := s.keys.decode(text); err == nil {
+		return nil, s.needsKey(ctx, k, c)
+	}
 	tok, err := s.codec.decode(text)
 	if err != nil {
 		return nil, err
@@ -110,9 +113,11 @@ func (s *Sessions) statusOfRefresh(ctx context.Context, text string, c Client) (
 	if err != nil {
 		return nil, err
 	}
-	// Without a proof of a device key the token opens nothing, and yet its
-	// session lives.
-	req.Key = rec.Key
+	if !signsFor(&rec) {
+		// Without a proof of the key the token opens nothing, and yet its
+		// session lives.
+		req.Key = rec.Key
+	}
 	if v := family.Decide(&rec, req); !v.Outcome.Accepted() {
 		return nil, refusedBy(&tok, v)
 	}

@@ -32,7 +32,7 @@ func (s *Sessions) StepUp(ctx context.Context, current *access.Claims, refreshTo
 		how.Time = now
 	}
 	switch {
-	case !s.Issued(current):
+	case !s.issued(current):
 		return nil, access.ErrClaims
 	case current.Actor != "":
 		return nil, ErrImpersonated
@@ -83,7 +83,8 @@ func (s *Sessions) presentCurrent(ctx context.Context, current *access.Claims, r
 		p.rec = &rec
 		return p, err
 	}
-	if shown := uint32(current.Generation); rec.Generation != shown {
+	// A browser with a device key falls back to that, and not to a token.
+	if shown := uint32(current.Generation); rec.Generation != shown && !signsFor(&rec) {
 		return p, ErrOutdated
 	}
 	tok := token{

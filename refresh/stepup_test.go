@@ -338,9 +338,15 @@ func TestABoundSessionStepsUp(t *testing.T) {
 		if !g.Claims.DeviceBound {
 			t.Error("the new access token is not bound")
 		}
-		st, err := k.Status(t.Context(), "", login.RefreshToken, laptop)
+		st, err := k.Status(t.Context(), g.AccessToken, login.RefreshToken, laptop)
 		if err != nil || !st.DeviceBound {
 			t.Errorf("%+v, %v", st, err)
+		}
+		if _, err := k.Status(t.Context(), "", login.RefreshToken, laptop); !errors.Is(err, refresh.ErrUnproven) {
+			t.Errorf("without the key: %v", err)
+		}
+		if g.RefreshToken != "" {
+			t.Error("there is a refresh token: it would open the session if the store forgot the key")
 		}
 		list, err := k.List(t.Context(), login.Claims)
 		if err != nil || len(list) != 1 || !list[0].DeviceBound {

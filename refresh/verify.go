@@ -41,13 +41,17 @@ func (s *Sessions) verify(accessToken, key string) (*access.Claims, error) {
 	case s.revoked.has(c.SessionID):
 		return nil, ErrRevoked
 	}
-	if now.Sub(c.IssuedAt) >= s.policy.Settle && !s.policy.SingleUse && c.FirstUse() {
+	if now.Sub(c.IssuedAt) >= s.policy.Settle && !s.policy.SingleUse && rotates(c) && c.FirstUse() {
 		if id, err := family.ParseID(c.SessionID); err == nil {
 			s.settler.settle(heldBy(c, id))
 		}
 	}
 	return c, nil
 }
+
+// rotates reports whether the token's session has generations that settle: one
+// that is renewed by a browser's key has none.
+func rotates(c *access.Claims) bool { return !c.DeviceBound || c.KeyThumbprint != "" }
 
 // Revoked reports whether this instance knows that the session was revoked.
 func (s *Sessions) Revoked(c *access.Claims) bool { return s.revoked.has(c.SessionID) }

@@ -38,6 +38,7 @@ var harmless = map[string]string{
 	"refresh/verify.go: c.KeyThumbprint != key":                                   "of a public key, whose proof was verified",
 	"middleware/verify.go: c.KeyThumbprint != key":                                "of a public key, whose proof was verified",
 	"middleware/refuse.go: f.Code == codeNonce":                                   "an error code",
+	"refresh/keysession.go: rec.Key.Kind == family.KeyDBSC":                       "a kind",
 	"refresh/start.go: p.Client.Key.Kind == family.KeyDPoP":                       "a kind",
 	"refresh/family/key.go: followed != f.Fingerprint":                            "whether to write it, after it was compared",
 	"refresh/family/key.go: r.Device != f.Device":                                 "what the session list shows",
