@@ -210,8 +210,8 @@ func (a *app) logout(ctx context.Context) error {
 }
 
 // send does one request, as the device that this is. One that is refused for its
-// proof is sent once more with another: a nonce may have been missing, or the
-// request was sent twice on its way, and a proof counts once.
+// proof is sent again with another, twice at most: a nonce may have been missing,
+// and the request may have been sent twice on its way, where a proof counts once.
 func (a *app) send(ctx context.Context, method, path string, body any, authorization string) (int, []byte, error) {
 	var payload []byte
 	if body != nil {
@@ -220,11 +220,12 @@ func (a *app) send(ctx context.Context, method, path string, body any, authoriza
 			return 0, nil, err
 		}
 	}
-	status, text, err := a.sendOnce(ctx, method, path, payload, authorization)
-	if err == nil && wantsProof(status, text) {
-		status, text, err = a.sendOnce(ctx, method, path, payload, authorization)
+	for again := 2; ; again-- {
+		status, text, err := a.sendOnce(ctx, method, path, payload, authorization)
+		if err != nil || again == 0 || !wantsProof(status, text) {
+			return status, text, err
+		}
 	}
-	return status, text, err
 }
 
 // wantsProof reports whether an answer refuses a proof, and nothing else (RFC 9449
