@@ -207,7 +207,7 @@ func newBrowser(t *testing.T) *browser {
 }
 
 // launch starts Chromium on a profile.
-func launch(t *testing.T, profile string) *browser {
+func launch(t *testing.T, profile string, more ...chromedp.ExecAllocatorOption) *browser {
 	t.Helper()
 	b := &browser{profile: profile}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
@@ -219,7 +219,7 @@ func launch(t *testing.T, profile string) *browser {
 		chromedp.WSURLReadTimeout(60*time.Second),
 		chromedp.ModifyCmdFunc(func(cmd *exec.Cmd) { b.cmd = cmd }),
 	)
-	alloc, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	alloc, stop := chromedp.NewExecAllocator(context.Background(), append(options, more...)...)
 	ctx, cancel := chromedp.NewContext(alloc, chromedp.WithErrorf(func(string, ...any) {}))
 	b.tab, b.cancel = &tab{t, ctx}, func() { cancel(); stop() }
 	t.Cleanup(b.cancel)

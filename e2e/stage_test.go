@@ -4,6 +4,7 @@ import (
 	"io"
 	"log"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"strings"
@@ -17,11 +18,16 @@ import (
 // and without the demo's Content-Security-Policy, and remembers what passed.
 type stage struct {
 	base string
+	app  string        // the first backend
 	lag  time.Duration // the way back of each answer takes so long
 
-	mu   sync.Mutex
-	seen []exchange
+	mu    sync.Mutex
+	seen  []exchange
+	fault fault
 }
+
+// A fault answers a request in the place of the app, and reports whether it did.
+type fault func(w http.ResponseWriter, r *http.Request, app http.Handler) bool
 
 // An exchange is a request that passed, and its answer.
 type exchange struct {
@@ -30,12 +36,15 @@ type exchange struct {
 	worker       bool   // sent by the stage's service worker
 	status       int
 	renewed      string // the refresh cookie in the answer
+	access       bool   // the request had an access cookie
+	site         string // Sec-Fetch-Site
+	skipped      string // Secure-Session-Skipped
 }
 
 // newStage takes turns between the backends.
 func newStage(t *testing.T, host string, backends ...string) *stage {
 	t.Helper()
-	s := &stage{}
+	s := &stage{app: backends[0]}
 	var targets []*url.URL
 	for _, b := range backends {
 		u, err := url.Parse(strings.Replace(b, "localhost", "127.0.0.1", 1))
@@ -55,7 +64,14 @@ func newStage(t *testing.T, host string, backends ...string) *stage {
 		ErrorLog:       log.New(io.Discard, "", 0),
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/", proxy)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		f := s.fault
+		s.mu.Unlock()
+		if f == nil || !f(w, r, proxy) {
+			proxy.ServeHTTP(w, r)
+		}
+	})
 	mux.HandleFunc("GET /e2e/page", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		io.WriteString(w, "<!doctype html><title>stage</title><p>A page that does nothing.")
@@ -85,7 +101,10 @@ func (s *stage) note(res *http.Response) error {
 	x := exchange{
 		method: r.Method, path: r.URL.RequestURI(), purpose: r.Header.Get("Sec-Purpose"),
 		worker: r.Header.Get("X-Worker") != "", status: res.StatusCode,
+		site: r.Header.Get("Sec-Fetch-Site"), skipped: r.Header.Get("Secure-Session-Skipped"),
 	}
+	_, err := r.Cookie("__Host-access")
+	x.access = err == nil
 	for _, c := range res.Cookies() {
 		if c.Name == "__Host-refresh" {
 			x.renewed = c.Value
@@ -101,6 +120,31 @@ func (s *stage) note(res *http.Response) error {
 		}
 	}
 	return nil
+}
+
+// setFault changes what happens to requests from now on; nil ends it.
+func (s *stage) setFault(f fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault = f
+}
+
+// once is a fault of the first request to a path.
+func once(path string, f func(w http.ResponseWriter, r *http.Request, app http.Handler)) fault {
+	var done atomic.Bool
+	return func(w http.ResponseWriter, r *http.Request, app http.Handler) bool {
+		if r.URL.Path != path || !done.CompareAndSwap(false, true) {
+			return false
+		}
+		f(w, r, app)
+		return true
+	}
+}
+
+// lose has the app do its work, and nobody hear of it.
+func lose(_ http.ResponseWriter, r *http.Request, app http.Handler) {
+	app.ServeHTTP(httptest.NewRecorder(), r)
+	panic(http.ErrAbortHandler)
 }
 
 // passed returns what passed and pleases.

@@ -253,6 +253,46 @@ func TestUserAgents(t *testing.T) {
 	}
 }
 
+func FuzzKeySession(f *testing.F) {
+	ring := newRing(f, newKeys(f))
+	tokens := tokensOf(f, ring)
+	ticket := refresh.NewTicket(tokens, "alice")
+	for _, seed := range []string{
+		"", "Sw", "VA", ticket, newToken(f, ring, "alice", 3), strings.Repeat("S", 200), "\x00\n\r",
+		refresh.NewKeySession(tokens, "alice", "", []byte("a key")), refresh.NewKeySession(tokens, "alice", "bob", make([]byte, 91)),
+	} {
+		f.Add(seed, 0, byte(0))
+	}
+	f.Add("", 40, byte('A'))
+	f.Fuzz(func(t *testing.T, text string, at int, c byte) {
+		if text == "" && at >= 0 && at < len(ticket) {
+			text = ticket[:at] + string(c) + ticket[at+1:]
+		}
+		if again, err := refresh.ReencodeKeySession(tokens, text); err == nil && again != text {
+			t.Errorf("%q is a second spelling of %q", text, again)
+		}
+		if subject, err := refresh.ReadTicket(tokens, text); err == nil && text != ticket {
+			t.Errorf("forged %q is a ticket of %q", text, subject)
+		}
+		// None passes for another: a refresh token is neither.
+		_, notToken := refresh.Reencode(tokens, text)
+		_, notSession := refresh.ReencodeKeySession(tokens, text)
+		_, notTicket := refresh.ReadTicket(tokens, text)
+		if accepted := boolCount(notToken == nil, notSession == nil, notTicket == nil); accepted > 1 {
+			t.Errorf("%q is %d things at a time", text, accepted)
+		}
+	})
+}
+
+func boolCount(all ...bool) (n int) {
+	for _, b := range all {
+		if b {
+			n++
+		}
+	}
+	return n
+}
+
 func FuzzUserAgent(f *testing.F) {
 	for _, seed := range []string{"", "curl/8", "Mozilla/5.0 (X11; Linux) Firefox/1", strings.Repeat("ü", 600), "\xff\xfe"} {
 		f.Add(seed)

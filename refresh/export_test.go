@@ -17,6 +17,39 @@ func Reencode(tokens *access.Tokens, text string) (string, error) {
 	return c.encode(&t)
 }
 
+// ReencodeKeySession decodes a session identifier and encodes it again.
+func ReencodeKeySession(tokens *access.Tokens, text string) (string, error) {
+	c := newKeyCodec(tokens)
+	k, err := c.decode(text)
+	if err != nil {
+		return "", err
+	}
+	return c.encode(k), nil
+}
+
+// NewKeySession encodes a session identifier of the newest root secret.
+func NewKeySession(tokens *access.Tokens, subject, actor string, key []byte) string {
+	k := &keySession{key: key, shown: true}
+	k.subject, k.actor, k.told = subject, actor, true
+	id := newCodec(tokens).mac.keys()[0].ID
+	copy(k.family[:], id[:])
+	return newKeyCodec(tokens).encode(k)
+}
+
+// ReadTicket returns the subject that a ticket names.
+func ReadTicket(tokens *access.Tokens, text string) (string, error) {
+	t, err := newKeyCodec(tokens).readTicket(text, tokens.Now())
+	return t.subject, err
+}
+
+// NewTicket encodes a ticket of the newest root secret.
+func NewTicket(tokens *access.Tokens, subject string) string {
+	t := token{subject: subject}
+	id := newCodec(tokens).mac.keys()[0].ID
+	copy(t.family[:], id[:])
+	return newKeyCodec(tokens).newTicket(&t, tokens.Now())
+}
+
 // NewToken encodes a token of the newest root secret.
 func NewToken(tokens *access.Tokens, subject string, generation uint32) (string, error) {
 	c := newCodec(tokens)
