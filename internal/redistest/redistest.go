@@ -64,13 +64,19 @@ func find(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		if os.Getenv(RequireVariable) != "" {
-			t.Fatalf("%s is not installed, and %s demands it", name, RequireVariable)
-		}
-		leftOut.add(name)
-		t.Skipf("%s is not installed: this test needs a real one", name)
+		LeaveOut(t, name)
 	}
 	return path
+}
+
+// LeaveOut skips a test for want of a program, and fails it under RequireVariable.
+func LeaveOut(t testing.TB, name string) {
+	t.Helper()
+	if os.Getenv(RequireVariable) != "" {
+		t.Fatalf("%s is not installed, and %s demands it", name, RequireVariable)
+	}
+	leftOut.add(name)
+	t.Skipf("%s is not installed: this test needs a real one", name)
 }
 
 // atOnce is how many tests run side by side. They wait for their servers most of

@@ -142,6 +142,10 @@ type Record struct {
 	// Revoked and RevokedAt are then meaningful.
 	Revoked   Reason
 	RevokedAt time.Time
+
+	// appended is what a later version wrote after the binary form known here. It
+	// goes where the record goes.
+	appended string
 }
 
 // A StepUp says when and how a user who was signed in proved it again (RFC

@@ -503,7 +503,8 @@ var recordRules = []rule{
 		subject := login(t).Subject
 		for _, b := range []string{"\x00", "\xff", "\n", "\r\n", "}", "{", "*", "%s", "\x80\x00", "0", " ", "c", "d", "a"} {
 			f := loginOf(subject, t)
-			copy(f.ID[:15], strings.Repeat(b, 15)) // all zeros names no family
+			copy(f.ID[:15], strings.Repeat(b, 15))
+			f.ID[15] |= 1 // all zeros names no family
 			copy(f.Attempt[:], strings.Repeat(b, 6))
 			f.Attempt[5] = 1
 			f.Current = hash(f.ID, 0)
