@@ -452,3 +452,20 @@ func TestSigningOutOfABoundSession(t *testing.T) {
 		})
 	}
 }
+
+// TestThePageOfABoundSession says that it is bound, and lets a visitor steal all
+// cookies: nothing opens.
+func TestThePageOfABoundSession(t *testing.T) {
+	t.Parallel()
+	k := signInKeyed(t, demo(t))
+	k.visit(k.base + "/")
+	says := func(id string) string {
+		return js[string](k.tab, fmt.Sprintf(`return document.getElementById(%q).textContent`, id))
+	}
+	k.until(limit, "the page says that the session is bound", func() bool { return strings.Contains(says("session"), "yes: nothing else renews") })
+	k.do(chromedp.Click("#all"))
+	k.until(limit, "the thief is refused", func() bool { return strings.HasPrefix(says("all-says"), "Refused") })
+	k.do(chromedp.Click("#thief"))
+	k.until(limit, "there is nothing to replay", func() bool { return strings.Contains(says("thief-says"), "nothing to replay") })
+	k.goesOn("both thefts")
+}

@@ -15,6 +15,7 @@ type app struct {
 	users    *users
 	live     *broadcast
 	stolen   stolen
+	keysMode string        // the flag -device-keys
 	lifetime time.Duration // of access tokens
 
 	stopping   context.Context // over once the program ends
@@ -62,6 +63,7 @@ func (a *app) routes() http.Handler {
 	handle("GET /demo/events", a.events, a.RequireAuth)
 	handle("POST /demo/steal", a.steal, a.RequireAuth)
 	handle("POST /demo/replay", a.replay, a.RequireAuth)
+	handle("POST /demo/steal-all", a.stealAll, a.RequireAuth)
 	return withErrors(mux)
 }
 

@@ -217,6 +217,7 @@ var endpoints = []struct{ method, path, body string }{
 	{"POST", "/admin/users/carol/activate", ""},
 	{"POST", "/demo/steal", ""},
 	{"POST", "/demo/replay", ""},
+	{"POST", "/demo/steal-all", ""},
 }
 
 // TestCrossOriginMatrix: no page of another origin can have a signed-in browser

@@ -853,6 +853,22 @@ func TestThief(t *testing.T) {
 	b.want(401, "", "GET", "/api/me", "")
 }
 
+// A thief with all cookies is let in where there is no device key, and costs the
+// owner nothing.
+func TestThiefWithAllCookies(t *testing.T) {
+	b := newBrowser(t, serveDemo(t, "-settle", "20ms"))
+	newBrowser(t, b.base).want(401, "", "POST", "/demo/steal-all", "")
+	b.signIn("alice", "wonderland")
+	for range 3 {
+		a := b.want(200, "", "POST", "/demo/steal-all", "")
+		if a.member("outcome") != "accepted" || a.member("device_bound") != false || len(a.Cookies()) > 0 {
+			t.Errorf("the thief hears %s, cookies %v", a.text, a.Cookies())
+		}
+		b.rotate()
+	}
+	b.want(200, "", "GET", "/api/me", "")
+}
+
 func TestPages(t *testing.T) {
 	b := newBrowser(t, serveDemo(t))
 	b.want(303, "", "POST", "/login", "username=alice&password=wonderland")

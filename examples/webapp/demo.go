@@ -131,6 +131,35 @@ func (a *app) steal(w http.ResponseWriter, r *http.Request) {
 	noContent(w)
 }
 
+// stealAll plays a thief who has copied all cookies, and comes with them when the
+// access token among them has run out: once, with one request, from what looks like
+// the owner's own browser. It tells what came of it. What the thief gets is thrown
+// away, which is a lost answer to the owner.
+func (a *app) stealAll(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	copied := r.Clone(ctx) // with nothing of what the guard of this request knows
+	copied.Method, copied.Body = http.MethodGet, http.NoBody
+	copied.Header.Del("Cookie")
+	for _, c := range r.Cookies() {
+		if c.Name != "__Host-access" && c.Name != "access" {
+			copied.AddCookie(c)
+		}
+	}
+	opened := false
+	answer := &headerOnly{header: make(http.Header)}
+	a.RequireAuth(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { opened = true })).ServeHTTP(answer, copied)
+	if answer.status == http.StatusServiceUnavailable {
+		a.WriteError(w, r, refresh.ErrUnavailable)
+		return
+	}
+	outcome := "refused"
+	if opened {
+		outcome = "accepted"
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"outcome": outcome, "device_bound": session(r).DeviceBound})
+}
+
 // replay plays the thief: it presents the copied token, from what looks like
 // the owner's own browser, and tells what came of it.
 func (a *app) replay(w http.ResponseWriter, r *http.Request) {

@@ -258,7 +258,7 @@ func newApp(s settings, origin string, keys *access.KeyRing, d data, log *slog.L
 	if s.proxies != "" {
 		origin = "" // clients know the proxy's
 	}
-	a := &app{users: d.users, live: newBroadcast(), lifetime: s.accessTTL}
+	a := &app{users: d.users, live: newBroadcast(), lifetime: s.accessTTL, keysMode: s.deviceKeys}
 	a.stopping, a.endStreams = context.WithCancel(context.Background())
 	a.Kit, err = sessionkit.New(sessionkit.Config{
 		Issuer: "https://webapp.example", Audience: "webapp", Keys: keys, Store: d.store, LoginPath: "/login",

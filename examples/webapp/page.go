@@ -53,10 +53,11 @@ type view struct {
 	ReturnTo string
 	Error    string
 	Lifetime int64 // of access tokens, in seconds
+	KeysMode string
 }
 
 func (a *app) home(w http.ResponseWriter, r *http.Request) {
-	v := view{Title: "sessionkit", Lifetime: int64(a.lifetime.Seconds())}
+	v := view{Title: "sessionkit", Lifetime: int64(a.lifetime.Seconds()), KeysMode: a.keysMode}
 	if c := session(r); c != nil {
 		v.Subject, v.Session, v.Roles, v.Actor = c.Subject, c.SessionID, c.Roles, c.Actor
 		if c.HasRole("admin") && c.Actor == "" {

@@ -6,6 +6,7 @@ const lifetime = Number(root.dataset.lifetime) || 1;
 const session = root.dataset.session;
 let expires = 0;
 let ended = false;
+let bound = false;
 
 async function call(path, options) {
   const response = await fetch(path, options);
@@ -32,15 +33,24 @@ async function look() {
 
 const duration = (s) => s >= 172800 ? `${Math.round(s / 86400)} days` : s >= 7200 ? `${Math.round(s / 3600)} hours` : s >= 120 ? `${Math.round(s / 60)} minutes` : `${s} seconds`;
 
+// Why a session is not bound to a key of its device.
+function unbound() {
+  if (root.dataset.deviceKeys === "off") return "no: switched off here";
+  if (location.protocol !== "https:") return "no: browsers need https";
+  if (!/Chrome\/\d/.test(navigator.userAgent) || /Mobile/.test(navigator.userAgent)) return "no: not in this browser";
+  return "not yet: Chrome makes one after the sign-in, on Windows and macOS";
+}
+
 async function standing() {
   const { session: now } = await call("/auth/session");
   if (!now) return;
+  bound = now.device_bound;
   const lines = {
     "Signed in": `${clock(now.auth_time * 1000)}${now.actor ? `, by ${now.actor}` : ""}`,
     "Ends unused": `in ${duration(now.idle_expires_in)}`,
     "Ends at last": `in ${duration(now.session_expires_in)}`,
     "Roles": now.roles.join(", ") || "none",
-    "Device key": now.device_bound ? "yes" : "no",
+    "Device key": bound ? "yes: nothing else renews this session" : unbound(),
   };
   $("session").replaceChildren(...Object.entries(lines).flatMap(([name, text]) => {
     const term = document.createElement("dt"), value = document.createElement("dd");
@@ -110,7 +120,7 @@ function end() {
   $("bar").value = 0;
   $("token-says").textContent = "This session has ended, on every instance.";
   $("renew").replaceWith(signInAgain("Sign in again"));
-  $("others").disabled = $("thief").disabled = true;
+  $("others").disabled = $("thief").disabled = $("all").disabled = true;
   const none = document.createElement("li");
   none.className = "note";
   none.textContent = "Sign in again to see them.";
@@ -207,7 +217,7 @@ function device(s) {
 
 // ---- events
 
-const bad = new Set(["reuse_detected", "fingerprint_mismatch", "refresh_refused", "revoked", "invalid_token", "proof_missing", "proof_refused"]);
+const bad = new Set(["reuse_detected", "fingerprint_mismatch", "refresh_refused", "revoked", "invalid_token", "proof_missing", "proof_refused", "binding_failed", "binding_missing"]);
 
 function log(e) {
   if (!e.time) return; // the stream says hello
@@ -265,6 +275,11 @@ $("thief").onclick = async () => {
     $("thief-says").textContent = text;
     $("thief-says").className = `says ${kind}`;
   };
+  if (bound) {
+    say("This session is bound to a key of its device: its refresh token opens nothing, so there is nothing to replay. Steal everything instead.");
+    $("thief").disabled = false;
+    return;
+  }
   try {
     await call("/demo/steal", { method: "POST" });
     family.stolen = family.newest;
@@ -288,6 +303,24 @@ $("thief").onclick = async () => {
   } catch (error) {
     if (error.message !== "signed out") say(error.message);
   }
+};
+
+$("all").onclick = async () => {
+  const say = (text, kind = "") => {
+    $("all-says").textContent = text;
+    $("all-says").className = `says ${kind}`;
+  };
+  $("all").disabled = true;
+  try {
+    const { outcome, device_bound: key } = await call("/demo/steal-all", { method: "POST" });
+    if (outcome === "refused") say("Refused: the thief has every cookie, and not the key. The session goes on here.", "caught");
+    else if (key) say("Let in, although the session is bound: that must not be.");
+    else say("Let in. This session has no device key, so a fresh copy of all cookies works, until the thief or the owner renews with a token that the other has used up: then the whole family ends.");
+    await look();
+  } catch (error) {
+    if (error.message !== "signed out") say(error.message);
+  }
+  $("all").disabled = ended;
 };
 
 addEventListener("resize", () => family.draw());
