@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sessionkit/sessionkit/access"
 )
@@ -107,6 +108,43 @@ func BenchmarkRefresh(b *testing.B) {
 				})
 			})
 		}
+	}
+}
+
+// BenchmarkDeviceKeyRefresh is a renewal for a signature of a browser's key beside an
+// ordinary one, in turn, over Redis: medians in microseconds, and their ratio.
+func BenchmarkDeviceKeyRefresh(b *testing.B) {
+	for _, alg := range peerAlgorithms {
+		b.Run("alg="+string(alg), func(b *testing.B) {
+			inRedis(b, func(r *Redis) error {
+				f, end, err := fleetOn(r, alg)
+				if err != nil {
+					return err
+				}
+				defer end()
+				s, err := newSigner(f.k)
+				if err != nil {
+					return err
+				}
+				var ordinary, signed []float64
+				timed := func(to *[]float64, call func() error) error {
+					began := time.Now()
+					err := call()
+					*to = append(*to, float64(time.Since(began).Nanoseconds())/1000)
+					return err
+				}
+				for i := 0; b.Loop(); i++ {
+					if err := errors.Join(timed(&ordinary, func() error { return f.refresh(i % clients) }), timed(&signed, s.refresh)); err != nil {
+						return err
+					}
+				}
+				a, c := percentile(ordinary, 0.5), percentile(signed, 0.5)
+				b.ReportMetric(a, "ordinary-µs")
+				b.ReportMetric(c, "signed-µs")
+				b.ReportMetric(c/a, "ratio")
+				return nil
+			})
+		})
 	}
 }
 
