@@ -355,7 +355,7 @@ func documents(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range []string{"README.md", "SECURITY.md"} {
+	for _, d := range []string{"README.md", "SECURITY.md", "llms.txt"} {
 		if _, err := os.Stat(filepath.Join(root, d)); err == nil {
 			docs = append(docs, filepath.Join(root, d))
 		}
