@@ -134,11 +134,17 @@ func life(t testing.TB, s *refresh.Sessions, rec *events, subject string, limite
 	})
 	third = renew(third)
 	other := login() // the limit is 2
+	failed := failures
 	newest := login()
+	// A login without an answer counts as a session until it is undone: the other
+	// one may have given way to it.
+	uncertain := limited && failures > failed
 	if _, err := s.Refresh(ctx, third.RefreshToken, client); limited && !errors.Is(err, refresh.ErrRefused) && !errors.Is(err, family.ErrUnavailable) {
 		t.Fatalf("the oldest session did not give way: %v", err)
 	}
-	renew(other)
+	if !uncertain {
+		renew(other)
+	}
 	newest = renew(newest)
 	try(func() error { return s.RevokeOthers(ctx, newest.Claims, family.ReasonPassword) })
 	newest = renew(newest)
