@@ -209,7 +209,9 @@ func TestFeedHealsEveryGap(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := redistest.Start(t, "--appendonly", "yes")
+			// With everysec a busy disk makes a server put off writing what it has
+			// answered for up to two seconds.
+			server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 			open := func() redis.UniversalClient { return newClient(t, server.Addr) }
 			all := follow(t, 3, open)
 			store := newStore(t, open())
