@@ -146,7 +146,7 @@ func TestOnlyAServerThatMayWriteDeniesASession(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Start(t)
-			store, err := redisstore.New(redisstore.Config{Client: newClient(t, server.Addr), Timeout: 300 * time.Millisecond})
+			store, err := redisstore.New(redisstore.Config{Client: newClient(t, server.Addr), Timeout: 2 * time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}
