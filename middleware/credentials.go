@@ -3,6 +3,7 @@ package middleware
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 )
 
@@ -42,13 +43,31 @@ func (a *Auth) headerToken(r *http.Request) (c credential, err error) {
 	if c.present = c.dpop || a.reads(scheme); !c.present {
 		return c, nil
 	}
-	if strings.Contains(r.URL.RawQuery, "access_token") && r.URL.Query().Has("access_token") {
+	if queryHas(r.URL.RawQuery, "access_token") {
 		return c, ErrRepeated
 	}
 	if c.token = strings.Trim(rest, " "); c.token == "" {
 		return c, errToken
 	}
 	return c, nil
+}
+
+// queryHas reports whether a query has a parameter, however the name is encoded,
+// and whatever its value: also one that url.ParseQuery leaves out.
+func queryHas(query, name string) bool {
+	for query != "" {
+		var pair string
+		if end := strings.IndexAny(query, "&;"); end >= 0 {
+			pair, query = query[:end], query[end+1:]
+		} else {
+			pair, query = query, ""
+		}
+		key, _, _ := strings.Cut(pair, "=")
+		if decoded, err := url.QueryUnescape(key); err == nil && decoded == name {
+			return true
+		}
+	}
+	return false
 }
 
 // reads reports whether credentials of the scheme are an access token.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,13 +20,18 @@ type slowConnection struct {
 	mu       sync.Mutex
 	deadline time.Time
 	changed  chan struct{} // closed when there is a deadline
+	takes    time.Duration // how long the change of a deadline takes
+	busy     atomic.Bool   // while it is changed
 }
 
 func (c *slowConnection) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.deadline = t
+	c.busy.Store(true)
+	defer c.busy.Store(false)
 	close(c.changed)
+	time.Sleep(c.takes)
 	return nil
 }
 
@@ -53,6 +59,24 @@ func TestSlowBodiesAreNotWaitedFor(t *testing.T) {
 			}
 			if c.deadline.IsZero() || c.Header().Get("Connection") != "close" {
 				t.Errorf("%s: the connection of a stalled body stays open", path)
+			}
+		})
+	}
+}
+
+// TestAConnectionIsUsedByOneGoroutine: when the body ends just as the time for it
+// is over, the answer waits for the change of the deadline.
+func TestAConnectionIsUsedByOneGoroutine(t *testing.T) {
+	for _, path := range []string{"/auth/token/refresh", "/auth/logout"} {
+		faketime.Test(t, func(t *testing.T) {
+			a := newApp(t)
+			c := &slowConnection{ResponseRecorder: httptest.NewRecorder(), changed: make(chan struct{}), takes: time.Second}
+			r := httptest.NewRequest("POST", path, c)
+			r.Header.Set("Content-Type", "application/json")
+			r.ContentLength = 100
+			a.Handler("/auth").ServeHTTP(c, r)
+			if c.busy.Load() {
+				t.Errorf("%s: the answer is complete, and the deadline still being changed", path)
 			}
 		})
 	}

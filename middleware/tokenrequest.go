@@ -46,12 +46,17 @@ func invalid(description string) error {
 // and the connection ends with the answer. The deadlines of the connection
 // belong to the server and the app: none is touched unless the time is over.
 func readBody(w http.ResponseWriter, r *http.Request) (body []byte, late bool, err error) {
+	done := make(chan struct{})
 	expired := time.AfterFunc(bodyTimeout, func() {
-		w.Header().Set("Connection", "close")
+		defer close(done)
 		http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
 	})
 	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	return body, !expired.Stop(), err
+	if late = !expired.Stop(); late {
+		<-done // w must not be used by two goroutines, nor after the request
+		w.Header().Set("Connection", "close")
+	}
+	return body, late, err
 }
 
 // readParams reads the body of a token request. Its errors are *badRequest.

@@ -48,13 +48,16 @@ const (
 // readBody waits for a slow sender for some seconds, and touches the deadlines
 // of the connection, which are the server's, only when they are over.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	done := make(chan struct{})
 	late := time.AfterFunc(bodyTimeout, func() {
+		defer close(done)
 		http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
 	})
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case !late.Stop():
+		<-done // w must not be used by two goroutines, nor after the request
 		w.Header().Set("Connection", "close")
 		return nil, &badBody{http.StatusRequestTimeout, "The body took too long."}
 	case errors.As(err, &tooLarge):
