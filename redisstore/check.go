@@ -157,10 +157,10 @@ func (c *check) replication(ctx context.Context, node *redis.Client) error {
 func (c *check) feed(ctx context.Context) error {
 	args := &redis.XReadArgs{Streams: []string{c.s.feedKey(), "$"}, Count: 1, Block: -1}
 	if err := c.s.feedClient.XRead(ctx, args).Err(); err != nil && !errors.Is(err, redis.Nil) {
-		return refused("Config.FeedClient's server", "XREAD", err)
+		return refused(c.s.feedServer, "XREAD on the feed", err)
 	}
 	if _, err := c.s.news(ctx, "0-0", 1, c.s.window); err != nil {
-		return refused("Config.FeedClient's server", "EVAL, XTRIM, XRANGE or XREVRANGE on the feed", err)
+		return refused(c.s.feedServer, "EVAL, EVALSHA, XTRIM, XRANGE or XREVRANGE on the feed", err)
 	}
 	return nil
 }

@@ -59,6 +59,7 @@ const (
 // Store is a family.Store and a family.Feed. It is safe for concurrent use.
 type Store struct {
 	client, feedClient redis.UniversalClient
+	feedServer         string // what errors call the server of feedClient
 	honoursContext     bool
 	prefix             string
 	timeout            time.Duration
@@ -84,8 +85,9 @@ func New(cfg Config) (*Store, error) {
 	if s.client == nil {
 		return nil, errors.New("redisstore: Config.Client is nil: make one with redis.NewClient, NewFailoverClient or NewClusterClient")
 	}
+	s.feedServer = "the server of Config.FeedClient"
 	if s.feedClient == nil {
-		s.feedClient = s.client
+		s.feedClient, s.feedServer = s.client, "the server"
 	}
 	if s.prefix == "" {
 		s.prefix = "rt"

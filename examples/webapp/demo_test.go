@@ -142,6 +142,22 @@ func TestAccountsAreThoseOfTheService(t *testing.T) {
 	})
 }
 
+// TestAccountsBeginAnewWhereRedisLostThem: a server that keeps nothing on disk has
+// forgotten everything after its own restart, and the program goes on.
+func TestAccountsBeginAnewWhereRedisLostThem(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	base := serveDemo(t, "-redis", "redis://"+server.Addr)
+	b := newBrowser(t, base)
+	b.signIn("bob", "builder")
+	server.Must("FLUSHALL")
+	b = newBrowser(t, base)
+	b.want(401, "invalid_credentials", "POST", "/login", `{"username":"bob","password":"wrecker"}`)
+	b.signIn("bob", "builder")
+	b.want(204, "", "POST", "/api/password", `{"old":"builder","new":"mason"}`)
+	newBrowser(t, base).signIn("bob", "mason")
+}
+
 // TestAnAddressThatIsASocket: also one that a program left behind.
 func TestAnAddressThatIsASocket(t *testing.T) {
 	t.Parallel()

@@ -21,8 +21,9 @@ import (
 // users are the demo's accounts: what an app has in its database.
 type users struct {
 	fields accountFields
-	hashes chan struct{} // bounds how many passwords are hashed at a time
-	nobody string        // whose password is checked for unknown names
+	hashes chan struct{}     // bounds how many passwords are hashed at a time
+	nobody string            // whose password is checked for unknown names
+	first  map[string]string // the passwords that accounts begin with
 }
 
 // accountFields keep two texts for each account: NAME:password, and
@@ -81,16 +82,18 @@ func (u *users) matches(kept, password string) (bool, error) {
 
 // newUsers creates the demo's accounts where they are absent.
 func newUsers(ctx context.Context, fields accountFields) (*users, error) {
-	u := &users{fields: fields, hashes: make(chan struct{}, 4)}
+	u := &users{fields: fields, hashes: make(chan struct{}, 4), first: make(map[string]string)}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var failed error
 	for name, account := range demoAccounts {
 		wg.Go(func() {
-			if err := fields.create(ctx, name+":password", u.protect(account.password)); err != nil {
-				mu.Lock()
+			password := u.protect(account.password)
+			err := fields.create(ctx, name+":password", password)
+			mu.Lock()
+			defer mu.Unlock()
+			if u.first[name] = password; err != nil {
 				failed = err
-				mu.Unlock()
 			}
 		})
 	}
@@ -108,6 +111,8 @@ func (u *users) check(ctx context.Context, name, password string) (bool, error) 
 	}
 	if _, known := demoAccounts[name]; !known {
 		kept = []string{u.nobody, "yes"}
+	} else if kept[0] == "" { // Redis has lost the account: it begins anew
+		kept[0] = u.first[name]
 	}
 	right, err := u.matches(kept[0], password)
 	return right && kept[1] == "", err
