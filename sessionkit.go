@@ -71,8 +71,8 @@ func New(cfg Config) (*Kit, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Store == nil {
-		logger.Warn("sessionkit: sessions are kept in memory: a restart signs everybody out; set Config.Store to keep them")
+	inMemory := cfg.Store == nil
+	if inMemory {
 		if cfg.Store, err = family.NewMemoryStore(family.MemoryConfig{}); err != nil {
 			return nil, err
 		}
@@ -97,6 +97,9 @@ func New(cfg Config) (*Kit, error) {
 	if err != nil {
 		return nil, errors.Join(err, sessions.Close())
 	}
+	if inMemory {
+		logger.Warn("sessionkit: sessions are kept in memory: a restart signs everybody out; set Config.Store to keep them")
+	}
 	return &Kit{Auth: auth, Sessions: sessions, Keys: cfg.Keys}, nil
 }
 
@@ -107,6 +110,8 @@ func (c *Config) check() error {
 		return errors.New("sessionkit: Config.Issuer is empty: name who issues the tokens, such as https://app.example")
 	case c.Keys == nil:
 		return errors.New("sessionkit: Config.Keys is nil: open or create them with access.OpenKeyRing")
+	case len(middleware.CookieKeys(c.Keys)()) == 0:
+		return errors.New("sessionkit: Config.Keys holds no root secret, of which cookies and refresh tokens are made: let access.OpenKeyRing create the file, or put 32 random bytes into access.Keys.Secrets")
 	case c.Tokens.Issuer != "" || c.Tokens.Audience != "" || c.Tokens.Keys != nil:
 		return errors.New("sessionkit: Config.Tokens has an Issuer, Audience or Keys: set those of Config itself")
 	case c.Sessions.Access != nil || c.Sessions.Store != nil || c.Sessions.Claims != nil || c.Sessions.Events != nil:

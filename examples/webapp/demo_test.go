@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
@@ -295,6 +296,18 @@ func TestBadFlags(t *testing.T) {
 	if err := os.WriteFile(damaged, []byte("-----BEGIN"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	noSecret := filepath.Join(dir, "openssl.pem") // as openssl genpkey makes it
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(noSecret, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	mute, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and says nothing
 	if err != nil {
 		t.Fatal(err)
@@ -340,6 +353,7 @@ func TestBadFlags(t *testing.T) {
 		{"-keys /no/such/keys.pem", []string{"-keys", "/no/such/keys.pem"}},
 		{"-keys " + dir, []string{"-keys", dir}},
 		{"-keys " + damaged, []string{"-keys", damaged}},
+		{"-keys " + noSecret, []string{"-keys", noSecret, "root secret"}},
 		{"-keys " + other, []string{"-keys", other, "ES256"}},
 		{"-addr nowhere", []string{"-addr", "nowhere"}},
 		{"-addr unix:", []string{"-addr", "unix:"}},

@@ -206,6 +206,9 @@ func openKeys(s settings) (*access.KeyRing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("-keys %s (-alg %s): %w: name a keys file of this user and algorithm, or a new one in a folder that exists", s.keys, s.alg, err)
 	}
+	if len(middleware.CookieKeys(ring)()) == 0 {
+		return nil, fmt.Errorf("-keys %s: holds a signing key and no root secret: name a file that this program created, or a new one", s.keys)
+	}
 	return ring, nil
 }
 
