@@ -2,9 +2,12 @@ package middleware_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sessionkit/sessionkit/refresh"
 )
 
 // TestEveryAnswerIsHardened: whatever the kit itself answers, nobody caches,
@@ -86,6 +89,48 @@ func TestCacheableAnswersLoseTheirCaching(t *testing.T) {
 		res = serve(a.RequireAuth(handler), k.request("GET", "/", all))
 		if len(res.Cookies()) > 0 || res.Header.Get("Cache-Control") == "no-store" {
 			t.Errorf("%s, nothing renewed: %q", name, res.Header.Values("Cache-Control"))
+		}
+	}
+}
+
+// TestHeadersForClassesOfCachesGo: whatever the header that a shared cache ranks
+// above Cache-Control, and however its name is written.
+func TestHeadersForClassesOfCachesGo(t *testing.T) {
+	names := []string{
+		"CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "Vercel-Cdn-Cache-Control", "Surrogate-Control",
+		"Edge-Control", "X-Accel-Expires", "Expires", "Pragma", "cdn-cache-control", "SURROGATE-CONTROL", "cache-control",
+	}
+	public := func(w http.ResponseWriter, r *http.Request) {
+		for _, name := range names {
+			w.Header()[name] = []string{"max-age=3600"} // as it is written
+		}
+		w.Header().Set("X-Cache-Controlled", "kept")
+		w.Write([]byte("hello"))
+	}
+	a := newApp(t)
+	k := a.login("alice")
+	for name, h := range map[string]http.Handler{
+		"a renewal": a.RequireAuth(http.HandlerFunc(public)),
+		"a sign-in": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			for _, name := range names {
+				w.Header()[name] = []string{"max-age=3600"}
+			}
+			w.Header().Set("X-Cache-Controlled", "kept")
+			if _, err := a.Login(w, r, refresh.Login{Subject: "alice"}); err != nil {
+				t.Error(err)
+			}
+		}),
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, k.request("GET", "/", expired))
+		sent := w.Header()
+		for _, field := range names {
+			if v := sent[field]; len(v) > 0 && field != "Pragma" {
+				t.Errorf("%s: %s: %q", name, field, v)
+			}
+		}
+		if len(sent["Set-Cookie"]) == 0 || sent.Get("Cache-Control") != "no-store" || sent.Get("Pragma") != "no-cache" || sent.Get("X-Cache-Controlled") != "kept" {
+			t.Errorf("%s: %v", name, sent)
 		}
 	}
 }

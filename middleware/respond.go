@@ -3,6 +3,7 @@ package middleware
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -21,20 +22,28 @@ func harden(h http.Header) {
 // for a class of caches, to Cache-Control (RFC 9213).
 func noStore(h http.Header) {
 	for name := range h {
-		if name != "Cache-Control" && strings.HasSuffix(name, "-Cache-Control") {
+		if speaksToCaches(name) {
 			delete(h, name)
 		}
-	}
-	for _, name := range cacheHeaders {
-		delete(h, name)
 	}
 	h.Set("Cache-Control", "no-store")
 	h.Set("Pragma", "no-cache")
 }
 
 // cacheHeaders are the names that shared caches rank above Cache-Control and
-// that do not end in it: nginx, Varnish and Fastly, Akamai, and caches of HTTP/1.0.
-var cacheHeaders = [...]string{"X-Accel-Expires", "Surrogate-Control", "Edge-Control", "Expires"}
+// that do not end in it (nginx, Varnish and Fastly, Akamai, caches of HTTP/1.0), and
+// itself.
+var cacheHeaders = [...]string{"Cache-Control", "Pragma", "X-Accel-Expires", "Surrogate-Control", "Edge-Control", "Expires"}
+
+// speaksToCaches also finds a name that somebody put into the map by hand: net/http
+// sends it as it is.
+func speaksToCaches(name string) bool {
+	const suffix = "-Cache-Control"
+	if n := len(name) - len(suffix); n >= 0 && strings.EqualFold(name[n:], suffix) {
+		return true
+	}
+	return slices.ContainsFunc(cacheHeaders[:], func(h string) bool { return strings.EqualFold(h, name) })
+}
 
 // writeJSON writes v with the given status.
 func writeJSON(w http.ResponseWriter, status int, v any) {
