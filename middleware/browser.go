@@ -7,6 +7,7 @@ import (
 
 	"github.com/sessionkit/sessionkit/cookie"
 	"github.com/sessionkit/sessionkit/refresh"
+	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
 // DeviceIDHeader is where a native app names its device, at sign-in and at each
@@ -139,11 +140,18 @@ func accessAge(g *refresh.Grant) time.Duration {
 	switch {
 	case g.Claims.DeviceBound:
 		// The browser signs for a new one as soon as this one is gone.
-		return max(time.Duration(g.ExpiresIn())*time.Second, time.Second)
+		return boundAge(g.Claims.ExpiresAt.Sub(g.IssuedAt))
 	case !g.Remember:
 		return 0
 	}
 	return refreshAge(g)
+}
+
+// boundAge is how long the cookie of a bound session lasts whose token has so
+// long left: a little less, so that the browser renews it before an instance
+// whose clock is ahead refuses it.
+func boundAge(left time.Duration) time.Duration {
+	return max(left-min(left/10, family.ClockSkew), time.Second)
 }
 
 func refreshAge(g *refresh.Grant) time.Duration {

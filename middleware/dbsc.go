@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/cookie"
 	"github.com/sessionkit/sessionkit/refresh"
 	"github.com/sessionkit/sessionkit/refresh/family"
@@ -186,7 +187,7 @@ func (a *Auth) shortenAccess(h http.Header, r *http.Request, g *refresh.Grant) {
 		c, verr := a.sessions.Verify(text)
 		if verr == nil && c.SessionID == g.Claims.SessionID {
 			left := c.ExpiresAt.Sub(a.sessions.Access().Now())
-			if a.cookies.Set(h, cookie.Access, text, max(time.Second, min(left, firstBound))) == nil {
+			if a.cookies.Set(h, cookie.Access, text, min(boundAge(left), firstBound)) == nil {
 				return
 			}
 		}
@@ -285,6 +286,9 @@ func (a *Auth) refreshBound(w http.ResponseWriter, r *http.Request, cause error)
 //   - A link from elsewhere comes without the bound cookie: the browser does not
 //     let other sites cause a renewal. It gets a page that comes back by itself.
 //     That second request is of the origin itself, so there is no third.
+//   - So does a request whose access token has just run out: the browser still has
+//     its cookie, since our clock is ahead, and saw no need to renew the session.
+//     The answer takes the cookie away, and then it does.
 //   - A browser that tried and could not, or was told to wait, tries again.
 //   - A browser that sends a request of the origin itself without having tried
 //     has no key for the session. Only a sign-in helps.
@@ -316,22 +320,45 @@ func (a *Auth) answerUnproven(w http.ResponseWriter, r *http.Request, s *state, 
 	if reason != "" {
 		a.record(r, refresh.Event{Kind: refresh.EventProofSkipped, Subject: facts.Subject, SessionID: facts.SessionID, Reason: reason})
 	}
-	site := r.Header.Get("Sec-Fetch-Site")
-	elsewhere, waits := site == "cross-site" || site == "same-site", s.retry || reason != ""
+	elsewhere, expired := isElsewhere(r), a.hasExpired(r)
+	page, waits := isPage(r), s.retry || reason != ""
+	comesBack := page && (elsewhere || expired) && !waits
+	if g.optional && !comesBack {
+		return false
+	}
+	if expired {
+		a.cookies.Delete(w.Header(), cookie.Access)
+	}
 	switch {
-	case isPage(r) && elsewhere && !waits:
+	case comesBack:
 		a.setKeyChallenge(w.Header(), facts.KeySession, facts.KeyChallenge)
 		a.writeRenewPage(w, r)
-	case g.optional:
-		return false
-	case isPage(r) && waits:
+	case page && waits:
 		a.writeRetryPage(w, r)
 	case waits:
 		a.refuse(w, r, refusedFor(refresh.ErrUnavailable))
 	default:
-		a.refuseUnproven(w, r, facts, elsewhere)
+		a.refuseUnproven(w, r, facts, elsewhere || expired)
 	}
 	return true
+}
+
+// hasExpired reports whether the request came with an access token of a bound
+// session that ran out lately.
+func (a *Auth) hasExpired(r *http.Request) bool {
+	text, err := a.cookies.Read(r, cookie.Access)
+	if err != nil || text == notRenewed {
+		return false
+	}
+	h, err := a.sessions.HeldAccess(text)
+	_, refused := a.sessions.Verify(text)
+	return err == nil && h.DeviceBound && errors.Is(refused, access.ErrExpired)
+}
+
+// isElsewhere reports whether a page of another origin caused the request.
+func isElsewhere(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return site == "cross-site" || site == "same-site"
 }
 
 // isPage reports whether a page of ours would be shown in the place of the
@@ -340,14 +367,15 @@ func isPage(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 }
 
-// refuseUnproven answers a request that no page of ours can help.
-func (a *Auth) refuseUnproven(w http.ResponseWriter, r *http.Request, facts *refresh.RefusedError, elsewhere bool) {
-	if facts.KeySession != "" && !elsewhere {
+// refuseUnproven answers a request that no page of ours can help. The next one may
+// come with a proof, or it is surprising that this one has none.
+func (a *Auth) refuseUnproven(w http.ResponseWriter, r *http.Request, facts *refresh.RefusedError, mayCome bool) {
+	if facts.KeySession != "" && !mayCome {
 		a.record(r, refresh.Event{Kind: refresh.EventProofMissing, Subject: facts.Subject, SessionID: facts.SessionID})
 	}
 	a.setKeyChallenge(w.Header(), facts.KeySession, facts.KeyChallenge)
 	no := &refused{Refusal: Refusal{Status: http.StatusUnauthorized, Code: proofCode, Description: proofText, Cause: facts}}
-	no.signIn = isNavigation(r) && !elsewhere
+	no.signIn = isNavigation(r) && !mayCome
 	a.refuse(w, r, no)
 }
 

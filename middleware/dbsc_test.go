@@ -479,6 +479,41 @@ func TestAStoreThatIsAway(t *testing.T) {
 	}
 }
 
+// TestClocksApart: an instance's clock is ahead of the one that made the access
+// token, or the answer was long on its way: the browser still has a cookie whose
+// token has run out. It renews beside the request, and does not hold it back.
+func TestClocksApart(t *testing.T) {
+	t.Parallel()
+	for name, headers := range map[string][]string{
+		"typed": page("none"), "from the origin": page("same-origin"), "from elsewhere": page("cross-site"), "an API": {own, "Sec-Fetch-Mode: cors"},
+	} {
+		for _, apart := range []time.Duration{time.Second, 20 * time.Second, 45 * time.Second, 20 * time.Minute} {
+			k := newBound(t)
+			k.later(k.ends["__Host-access"].Sub(k.a.now()) - time.Second)
+			k.later(apart)
+			for name, end := range k.ends {
+				k.ends[name] = end.Add(apart)
+			}
+			within := apart < 30*time.Second
+			res := k.send("GET", "/", headers...)
+			switch body := text(res); {
+			case within && res.StatusCode == 200:
+			case !within && headers[1] != "Sec-Fetch-Mode: cors" && strings.Contains(body, renewMark):
+			case !within && headers[1] == "Sec-Fetch-Mode: cors" && strings.Contains(body, proofMark):
+			default:
+				t.Errorf("clocks %v apart, %s: %d %s %s", apart, name, res.StatusCode, res.Header.Get("Location"), body)
+			}
+			if _, held := k.cookies["__Host-access"]; held != within {
+				t.Errorf("clocks %v apart, %s: the browser has the cookie: %v", apart, name, held)
+			}
+			k.want(200, "the next request", k.get("/"))
+			if k.a.rec.of(refresh.EventProofMissing) > 0 {
+				t.Errorf("clocks %v apart, %s: counted as a thief", apart, name)
+			}
+		}
+	}
+}
+
 // TestWhatANavigationOfABoundSessionGets: the table of answers.
 func TestWhatANavigationOfABoundSessionGets(t *testing.T) {
 	t.Parallel()
