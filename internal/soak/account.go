@@ -22,6 +22,8 @@ type account struct {
 	revokedProbes, revokedAccess, unconfirmed          atomic.Int64
 	streams, streamsEnded, streamsProbed               atomic.Int64
 	rides, rideTokens, ridesShared, ridesReused        atomic.Int64
+	unregistered, signed, renewFirst, emptied          atomic.Int64
+	boundThefts, boundTries                            atomic.Int64
 
 	// What became of every session that was started; these add up to logins.
 	ended, unanswered, caught, finalAlive, shared, outside atomic.Int64
@@ -95,6 +97,7 @@ type trackedSession struct {
 	mu      sync.Mutex
 	proved  mark // the newest generation that its user is known to keep
 	settled mark // the newest generation that the kit has reported to the store
+	bound   mark // when it was bound to a key, if ever
 	streams map[*instance]int
 }
 
@@ -117,6 +120,19 @@ type mark struct {
 	generation uint32
 	at         time.Time
 	failover   int64
+}
+
+// bind notes that the session was bound to a key.
+func (f *trackedSession) bind(failover int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.bound = mark{at: time.Now(), failover: failover}
+}
+
+func (f *trackedSession) boundAt() (mark, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.bound, !f.bound.at.IsZero()
 }
 
 // prove notes that the user has shown an access token as old as the settle time.
@@ -195,6 +211,14 @@ func (w *world) report() string {
 	row(a.streams.Load(), "streams opened")
 	row(a.streamsEnded.Load(), "that the server ended, with their session")
 	row(a.streamsProbed.Load(), "ended sessions on an instance, without a stream that goes on")
+	title("browsers with a key")
+	row(a.kinds[refresh.EventBound], "sessions bound")
+	row(a.unregistered.Load(), "registrations lost: ordinary sessions")
+	row(a.signed.Load(), "renewals by a signature")
+	row(a.renewFirst.Load(), "requests told that the browser has to renew first: links, and clocks apart")
+	row(a.emptied.Load(), "crashes that took all cookies, which the key brought back")
+	row(a.boundThefts.Load(), "thefts of all cookies of a bound session")
+	row(a.boundTries.Load(), "requests of these thieves, none of which opened anything")
 	title("ends")
 	row(a.logouts.Load(), "logouts")
 	row(a.logoutsAll.Load(), "logouts everywhere")

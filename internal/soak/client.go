@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +31,7 @@ type user struct {
 	life     context.Context
 	end      context.CancelFunc // ends the requests of this life of the browser
 	signedIn time.Time
+	keys     keyStore
 }
 
 // habits are what one client does differently from others.
@@ -38,6 +41,7 @@ type habits struct {
 	encoded   bool // something on the way encodes its cookies again
 	forgetful bool // signs in without "remember me"
 	streaming bool // keeps a stream open
+	keyed     bool // binds its sessions to a key, if it is a browser
 }
 
 // habitsOf draws a client's habits from its name, so that the thief who copies it
@@ -46,7 +50,7 @@ func habitsOf(name string) habits {
 	h := fnv.New32a()
 	h.Write([]byte(name))
 	n := h.Sum32()
-	return habits{eager: n%4 == 0, fickle: n/4%5 == 0, encoded: n/20%5 == 0, forgetful: n/100%3 == 0, streaming: n/300%3 == 0}
+	return habits{eager: n%4 == 0, fickle: n/4%5 == 0, encoded: n/20%5 == 0, forgetful: n/100%3 == 0, streaming: n/300%3 == 0, keyed: n/900%3 == 0}
 }
 
 // encodeAgain spells a cookie's value as frameworks do that know no better.
@@ -55,23 +59,17 @@ func encodeAgain(value string) string {
 }
 
 type snapshot struct {
-	at  time.Time
-	jar map[string]string
-}
-
-func clone(m map[string]string) map[string]string {
-	c := make(map[string]string, len(m))
-	for k, v := range m {
-		c[k] = v
-	}
-	return c
+	at   time.Time
+	jar  map[string]string
+	ends map[string]time.Time
 }
 
 // state is what a request starts out with.
 func (u *user) state() (context.Context, map[string]string, string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.life, clone(u.jar), u.sid
+	u.expire()
+	return u.life, maps.Clone(u.jar), u.sid
 }
 
 // keep stores what a response brought, unless the browser died meanwhile.
@@ -89,16 +87,20 @@ func (u *user) keep(life context.Context, res *http.Response) {
 			u.jar[c.Name] = c.Value
 		}
 	}
+	if u.habits.keyed {
+		u.keys.take(res)
+	}
 	if len(cookies) > 0 {
-		u.disk = append(u.disk, snapshot{time.Now(), clone(u.jar)})
+		u.disk = append(u.disk, snapshot{time.Now(), maps.Clone(u.jar), maps.Clone(u.keys.ends)})
 		if len(u.disk) > 32 {
 			u.disk = u.disk[1:]
 		}
 	}
 }
 
-// crash kills the browser; it comes back with the cookies of a moment ago.
-func (u *user) crash() {
+// crash kills the browser; it comes back with the cookies of a moment ago, or,
+// where it has a key, with none at times.
+func (u *user) crash(r *rand.Rand) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.sid == "" || time.Since(u.signedIn) < u.w.crash() {
@@ -110,9 +112,16 @@ func (u *user) crash() {
 	restored := time.Now().Add(-u.w.crash())
 	for i := len(u.disk) - 1; i >= 0; i-- {
 		if !u.disk[i].at.After(restored) || i == 0 {
-			u.jar, u.disk = clone(u.disk[i].jar), u.disk[:i+1]
+			u.jar, u.keys.ends, u.disk = maps.Clone(u.disk[i].jar), maps.Clone(u.disk[i].ends), u.disk[:i+1]
 			break
 		}
+	}
+	for _, b := range u.keys.sessions {
+		b.challenge, b.over, b.proof = "", "", ""
+	}
+	if len(u.keys.sessions) == 1 && u.keys.sessions[0].proven && !u.habits.forgetful && r.IntN(3) == 0 {
+		u.w.account.emptied.Add(1)
+		clear(u.jar)
 	}
 }
 
@@ -169,6 +178,10 @@ func (u *user) login(ctx context.Context, r *rand.Rand) {
 		u.keep(life, res)
 		u.w.family(sid)
 		u.w.account.logins.Add(1)
+		if u.habits.keyed {
+			own := rand.New(rand.NewPCG(r.Uint64(), r.Uint64()))
+			u.w.probes.Go(func() { u.registerKey(life, own, sid, res.Header.Get("Secure-Session-Registration")) })
+		}
 		return
 	}
 }
@@ -329,6 +342,9 @@ func (u *user) leave(ctx context.Context, r *rand.Rand) {
 		return
 	}
 	u.w.family(sid).asked.Store(true)
+	u.mu.Lock()
+	keys := slices.Clone(u.keys.sessions)
+	u.mu.Unlock()
 	for ctx.Err() == nil {
 		req := u.request("POST", path, "", jar)
 		if u.native {
@@ -349,7 +365,15 @@ func (u *user) leave(ctx context.Context, r *rand.Rand) {
 		case http.StatusNoContent:
 			u.w.family(sid).ended.Store(true)
 			done.Add(1)
+			u.mu.Lock()
+			u.keys.take(res)
+			left := len(u.keys.sessions)
+			u.mu.Unlock()
+			if left > 0 && isIdentifier(jar["__Host-refresh"]) {
+				u.w.account.violated("%s: signed out, and the browser keeps the key of the session", u.name)
+			}
 			u.probe(ctx, sid, jar)
+			u.probeKeys(ctx, sid, keys, jar)
 		case http.StatusUnauthorized: // an expired Bearer token, or somebody ended it before
 		default:
 			u.w.account.violated("%s: status %d for a logout", u.name, res.StatusCode)
@@ -448,6 +472,8 @@ func (u *user) probeAccess(ctx context.Context, sid, token string) {
 
 func newUser(w *world, name string, native bool) *user {
 	u := &user{w: w, name: name, native: native, agent: "Firefox/142.0", habits: habitsOf(name), jar: map[string]string{}}
+	u.habits.keyed = u.habits.keyed && !native
+	u.keys.ends = make(map[string]time.Time)
 	u.life, u.end = context.WithCancel(context.Background())
 	return u
 }

@@ -52,9 +52,12 @@ func (u *user) live(ctx context.Context, r *rand.Rand) {
 	for range n {
 		own := rand.New(rand.NewPCG(r.Uint64(), r.Uint64()))
 		tabs.Go(func() {
-			if u.native {
+			switch {
+			case u.native:
 				u.app(ctx, own)
-			} else {
+			case u.habits.keyed:
+				u.keyedTab(ctx, own)
+			default:
 				u.tab(ctx, own)
 			}
 		})
@@ -73,7 +76,7 @@ func (u *user) live(ctx context.Context, r *rand.Rand) {
 		case sid == "":
 			u.login(ctx, r)
 		case chance < 30 && !u.native:
-			u.crash()
+			u.crash(r)
 		case chance < 40:
 			u.leave(ctx, r)
 		case chance < 50:
@@ -169,6 +172,9 @@ func (w *world) lastReplays() {
 
 // renews renews the session once more.
 func (u *user) renews() bool {
+	if u.renewsByKey() {
+		return true
+	}
 	_, jar, _ := u.state()
 	for deadline := time.Now().Add(closing); time.Now().Before(deadline); pause(context.Background(), 20*time.Millisecond) {
 		req := u.request("POST", "/auth/token/refresh", "", jar)

@@ -48,6 +48,10 @@ func (u *user) stream(ctx context.Context, r *rand.Rand) {
 		if sid == "" || ctx.Err() != nil {
 			continue
 		}
+		if u.habits.keyed {
+			u.hold(life, r)
+			_, jar, _ = u.state()
+		}
 		open, leave := context.WithTimeout(life, time.Duration(r.Int64N(int64(3*u.w.lifetime))))
 		stop := context.AfterFunc(ctx, leave)
 		u.listen(life, open, leave, r, jar, sid)
@@ -107,7 +111,7 @@ func (u *user) hears(life context.Context, sid string, res *http.Response) {
 	case http.StatusServiceUnavailable:
 		u.w.account.unavailable.Add(1)
 	case http.StatusUnauthorized:
-		if !u.native { // an app's access token has run out; it renews elsewhere
+		if !u.native && !asksForProof(res) { // an app's access token has run out; it renews elsewhere
 			u.signedOut(sid)
 		}
 	default:

@@ -29,6 +29,10 @@ func (u *user) rob(ctx context.Context, r *rand.Rand) {
 	if sid == "" {
 		return
 	}
+	if isIdentifier(jar["__Host-refresh"]) {
+		u.robBound(ctx, r, jar)
+		return
+	}
 	t := &thief{user: newUser(u.w, u.name, u.native), family: u.w.family(sid), generation: generationOf(jar)}
 	t.jar, t.sid = jar, sid
 	if r.IntN(4) == 0 {
@@ -80,6 +84,7 @@ func (t *thief) present(ctx context.Context, in *instance) bool {
 	_, settled := t.family.marks()
 	stale := settled.generation > t.generation && t.w.failovers.kept(settled)
 	ended := t.family.ended.Load()
+	bound, ok := t.family.boundAt()
 	rec := t.ask(ctx, in)
 	if ctx.Err() != nil {
 		return false
@@ -89,6 +94,8 @@ func (t *thief) present(ctx context.Context, in *instance) bool {
 		switch {
 		case stale && t.w.failovers.kept(settled):
 			t.w.account.violated("%s: a thief renewed with generation %d after %d had settled", t.name, t.generation, settled.generation)
+		case ok && t.w.failovers.kept(bound):
+			t.w.account.violated("%s: a thief with a token of before renewed a session that is bound", t.name)
 		case ended:
 			t.w.account.violated("%s: a thief renewed a session that its user had ended", t.name)
 		}
@@ -154,6 +161,7 @@ func generationOf(jar map[string]string) uint32 {
 
 // An accessToken is what an access token says.
 type accessToken struct {
+	session         string
 	generation      uint32
 	issued, expires time.Time
 }
@@ -161,6 +169,7 @@ type accessToken struct {
 // read decodes an access token; the zero accessToken when it cannot.
 func read(token string) accessToken {
 	var c struct {
+		Session    string `json:"sid"`
 		Generation uint32 `json:"gen"`
 		Issued     int64  `json:"iat"`
 		IssuedMS   int64  `json:"iat_ms"`
@@ -174,5 +183,5 @@ func read(token string) accessToken {
 	if err != nil || json.Unmarshal(b, &c) != nil {
 		return accessToken{}
 	}
-	return accessToken{c.Generation, time.Unix(c.Issued, c.IssuedMS*1e6), time.Unix(c.Expires, 0)}
+	return accessToken{c.Session, c.Generation, time.Unix(c.Issued, c.IssuedMS*1e6), time.Unix(c.Expires, 0)}
 }

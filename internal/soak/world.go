@@ -89,6 +89,8 @@ func (w *world) HandleEvent(_ context.Context, e refresh.Event) {
 		if late, ok := w.family(e.SessionID).settle(e.Generation, w.failovers.now()); ok {
 			w.account.reported(late)
 		}
+	case refresh.EventBound:
+		w.family(e.SessionID).bind(w.failovers.now())
 	case refresh.EventReuse:
 		w.family(e.SessionID).reused.Store(true)
 	}
@@ -199,7 +201,7 @@ func (w *world) newInstance(ring *access.KeyRing, client redis.UniversalClient, 
 	in := new(instance)
 	in.offset.Store(int64(offset))
 	kit, err := sessionkit.New(sessionkit.Config{
-		Issuer: "https://soak.example", Keys: ring, Store: store, Events: w,
+		Issuer: "https://soak.example", Keys: ring, Store: store, Events: w, LoginPath: "/sign-in",
 		Tokens: access.Config{Lifetime: w.lifetime, Now: in.now},
 		Sessions: refresh.Config{
 			Rotation: refresh.Rotation{SettleTime: w.settle(), EndShared: endShared},
