@@ -14,8 +14,11 @@ import (
 	"github.com/sessionkit/sessionkit/refresh"
 )
 
-// deliver puts the cookies of a renewal into the header of the answer.
+// deliver puts the cookies of a renewal into the header of the answer, in place of
+// those that were there: a sign-in before the guard may have set the same.
 func (a *Auth) deliver(h http.Header, r *http.Request, g *refresh.Grant) *delivery {
+	a.cookies.Unset(h, cookie.Refresh)
+	a.cookies.Unset(h, cookie.Access)
 	d := &delivery{a: a, h: h, r: r, g: g, before: slices.Clone(h["Set-Cookie"])}
 	if err := a.renewCookies(h, r, g); err != nil {
 		a.record(r, refresh.Event{Kind: refresh.EventCannotIssue, Subject: g.Claims.Subject, Actor: g.Claims.Actor, SessionID: g.Claims.SessionID, Err: err})

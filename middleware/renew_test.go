@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -385,6 +386,34 @@ func TestALoginInsideARenewalIsTheOneThatCounts(t *testing.T) {
 		if res := serve(a.RequireAuth(greet), next.request("GET", "/", cookies)); text(res) != "bob" {
 			t.Errorf("with %s: %d", cookies, res.StatusCode)
 		}
+	}
+}
+
+// An app that knows the user by other means signs them in, and passes the request on
+// with the new cookies, but for the access token.
+func TestALoginBeforeAGuardIsKept(t *testing.T) {
+	a := newApp(t)
+	guarded := a.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "public, max-age=60")
+		greet(w, r)
+	}))
+	res := serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := a.Login(w, r, refresh.Login{Subject: "alice"}); err != nil {
+			t.Error(err)
+		}
+		for _, c := range (&http.Response{Header: w.Header()}).Cookies() {
+			if c.Name != "__Host-access" {
+				r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
+			}
+		}
+		guarded.ServeHTTP(w, r)
+	}), httptest.NewRequest("GET", "/", nil))
+	count := make(map[string]int)
+	for _, c := range res.Cookies() {
+		count[c.Name]++
+	}
+	if len(count) != 4 || len(res.Cookies()) != 4 || res.Header.Get("Cache-Control") != "no-store" || text(res) != "alice" {
+		t.Errorf("%d, cookies %v, Cache-Control %q", res.StatusCode, count, res.Header.Get("Cache-Control"))
 	}
 }
 
