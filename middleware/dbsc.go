@@ -289,7 +289,8 @@ func (a *Auth) refreshBound(w http.ResponseWriter, r *http.Request, cause error)
 //   - So does a request whose access token has just run out: the browser still has
 //     its cookie, since our clock is ahead, and saw no need to renew the session.
 //     The answer takes the cookie away, and then it does.
-//   - A browser that tried and could not, or was told to wait, tries again.
+//   - A browser that tried and could not, or was told to wait, tries again; also
+//     one that a crash has left no cookies.
 //   - A browser that sends a request of the origin itself without having tried
 //     has no key for the session. Only a sign-in helps.
 //
@@ -302,12 +303,32 @@ func (a *Auth) answerBound(w http.ResponseWriter, r *http.Request, s *state, g g
 	case errors.Is(s.err, refresh.ErrUnproven):
 		return a.answerUnproven(w, r, s, g)
 	case errors.Is(s.err, refresh.ErrUnavailable) && !g.optional && isPage(r):
-		if h, err := a.sessions.HeldRefresh(a.refreshText(r)); err == nil && h.DeviceBound {
+		if h, err := a.sessions.HeldRefresh(a.refreshText(r)); err == nil && h.DeviceBound || s.retry || r.Header.Get(skippedHeader) != "" {
 			a.writeRetryPage(w, r)
 			return true
 		}
 	}
 	return false // 503, as for every session
+}
+
+// keyAlone reports whether a request without a refresh cookie is of a browser that
+// has a session: a crash has taken the cookies and left the key, which could not be
+// used now. It says so, or brings our own word for it. Whose session it is nobody
+// can tell, and it is not over.
+func (a *Auth) keyAlone(r *http.Request) bool {
+	text, err := a.cookies.Read(r, cookie.Access)
+	return err == nil && text == notRenewed || a.keysPath() != "" && a.skipped(r, new(refresh.RefusedError))
+}
+
+const skippedHeader = "Secure-Session-Skipped"
+
+// refuseForNow tells a browser that could not renew its session to come back.
+func (a *Auth) refuseForNow(w http.ResponseWriter, r *http.Request) {
+	if isPage(r) {
+		a.writeRetryPage(w, r)
+		return
+	}
+	a.refuse(w, r, refusedFor(refresh.ErrUnavailable))
 }
 
 // answerUnproven is answerBound where the store was asked.
@@ -316,12 +337,8 @@ func (a *Auth) answerUnproven(w http.ResponseWriter, r *http.Request, s *state, 
 	if !errors.As(s.err, &facts) {
 		facts = new(refresh.RefusedError)
 	}
-	reason := skipped(r)
-	if reason != "" {
-		a.record(r, refresh.Event{Kind: refresh.EventProofSkipped, Subject: facts.Subject, SessionID: facts.SessionID, Reason: reason})
-	}
 	elsewhere, expired := isElsewhere(r), a.hasExpired(r)
-	page, waits := isPage(r), s.retry || reason != ""
+	page, waits := isPage(r), a.skipped(r, facts) || s.retry
 	comesBack := page && (elsewhere || expired) && !waits
 	if g.optional && !comesBack {
 		return false
@@ -333,10 +350,8 @@ func (a *Auth) answerUnproven(w http.ResponseWriter, r *http.Request, s *state, 
 	case comesBack:
 		a.setKeyChallenge(w.Header(), facts.KeySession, facts.KeyChallenge)
 		a.writeRenewPage(w, r)
-	case page && waits:
-		a.writeRetryPage(w, r)
 	case waits:
-		a.refuse(w, r, refusedFor(refresh.ErrUnavailable))
+		a.refuseForNow(w, r)
 	default:
 		a.refuseUnproven(w, r, facts, elsewhere || expired)
 	}
@@ -379,20 +394,22 @@ func (a *Auth) refuseUnproven(w http.ResponseWriter, r *http.Request, facts *ref
 	a.refuse(w, r, no)
 }
 
-// skipped returns why a browser could not renew a bound session, as it says; ""
-// when it says nothing. The values are few, whatever is sent.
-func skipped(r *http.Request) family.Reason {
-	text := r.Header.Get("Secure-Session-Skipped")
+// skipped reports whether a browser says that it has a key for the session and
+// could not use it now, and tells why. The reasons are few, whatever is sent.
+func (a *Auth) skipped(r *http.Request, facts *refresh.RefusedError) bool {
+	text := r.Header.Get(skippedHeader)
 	if text == "" {
-		return ""
+		return false
 	}
 	name, _, _ := strings.Cut(text, ";")
 	name, _, _ = strings.Cut(name, ",")
 	switch name = strings.TrimSpace(name); name {
 	case "unreachable", "server_error", "quota_exceeded":
-		return family.Reason(name)
+	default:
+		name = "other"
 	}
-	return "other"
+	a.record(r, refresh.Event{Kind: refresh.EventProofSkipped, Subject: facts.Subject, SessionID: facts.SessionID, Reason: family.Reason(name)})
+	return true
 }
 
 // chrome is the product and version that Chromium's relatives name.

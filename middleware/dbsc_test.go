@@ -550,6 +550,26 @@ func TestWhatANavigationOfABoundSessionGets(t *testing.T) {
 			t.Errorf("%s: may be cached", tt.name)
 		}
 	}
+	// A crash has taken the cookies.
+	none := *k
+	none.cookies = make(map[string]string)
+	for _, tt := range []struct {
+		name    string
+		headers []string
+		status  int
+		want    string
+	}{
+		{"typed, and the browser could not renew", top("none", skip("unreachable")), 503, retryMark},
+		{"from the origin, and it could not", top("same-origin", skip("quota_exceeded")), 503, retryMark},
+		{"a fetch, and it could not", []string{own, "Sec-Fetch-Mode: cors", skip("server_error")}, 503, "temporarily_unavailable"},
+		{"typed, and it has no key", top("none"), 303, "/login"},
+		{"a link from another site: nobody can tell", top("cross-site"), 303, "/login"},
+	} {
+		res := none.send("GET", "/page", tt.headers...)
+		if body := text(res) + res.Header.Get("Location"); res.StatusCode != tt.status || !strings.Contains(body, tt.want) {
+			t.Errorf("without cookies, %s: %d %s", tt.name, res.StatusCode, body)
+		}
+	}
 	res := k.send("GET", "/open", top("cross-site")...)
 	k.want(401, "a page for everybody, which shows who is there", res)
 	if got := text(k.send("GET", "/open", top("same-origin")...)); got != "nobody" {
@@ -698,6 +718,32 @@ func TestSignOutOfABoundSession(t *testing.T) {
 			k.want(303, "a page", k.send("GET", "/", page("cross-site")...))
 		})
 	}
+	t.Run("without cookies, while the key cannot be used", func(t *testing.T) {
+		t.Parallel()
+		k := newBound(t)
+		clear(k.cookies)
+		res := k.send("POST", "/auth/logout", own, `Secure-Session-Skipped: unreachable;session_identifier="x"`)
+		k.want(503, "a sign-out that can end nothing", res)
+		if len(res.Cookies()) > 0 || res.Header.Get("Clear-Site-Data") != "" || res.Header.Get("Retry-After") == "" {
+			t.Errorf("%v", res.Header)
+		}
+		skip := "Secure-Session-Skipped: unreachable"
+		k.want(503, "a script that renews", k.send("POST", "/auth/token/refresh", own, skip))
+		k.want(503, "how the session stands", k.send("GET", "/auth/session", own, skip))
+		// The store was away when the browser signed.
+		k.cookies["__Host-access"] = "not-renewed"
+		k.want(503, "a sign-out", k.send("POST", "/auth/logout", own))
+		k.want(503, "a script that renews", k.send("POST", "/auth/token/refresh", own))
+		k.want(503, "how the session stands", k.send("GET", "/auth/session", own))
+		k.want(503, "a fetch", k.send("GET", "/", own, "Sec-Fetch-Mode: cors"))
+		if res := k.send("GET", "/", page("none")...); res.StatusCode != 503 || !strings.Contains(text(res), retryMark) {
+			t.Errorf("a page: %d", res.StatusCode)
+		}
+		clear(k.cookies)
+		k.want(200, "the key can be used again", k.refresh())
+		k.want(204, "the sign-out", k.send("POST", "/auth/logout", own))
+		k.want(401, "afterwards", k.send("GET", "/", own, "Sec-Fetch-Mode: cors"))
+	})
 }
 
 // TestALoginThatEndsWithItsBrowser ends for a key as well.

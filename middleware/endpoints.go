@@ -120,7 +120,10 @@ func (a *Auth) refreshCookie(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	value, err := a.cookies.Read(r, cookie.Refresh)
-	if err != nil {
+	switch {
+	case err != nil && a.keyAlone(r):
+		return refresh.ErrUnavailable
+	case err != nil:
 		return ErrNoCredentials
 	}
 	g, err := a.sessions.Refresh(r.Context(), value, a.BrowserClient(r))

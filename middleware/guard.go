@@ -154,7 +154,11 @@ func (a *Auth) readCookies(r *http.Request, s *state) {
 		failed = err
 	}
 	value, err := a.cookies.Read(r, cookie.Refresh)
-	if a.cfg.NoTransparentRefresh || errors.Is(err, cookie.ErrAbsent) {
+	switch {
+	case errors.Is(err, cookie.ErrAbsent) && a.keyAlone(r):
+		s.err = refresh.ErrUnavailable
+		return
+	case errors.Is(err, cookie.ErrAbsent), a.cfg.NoTransparentRefresh:
 		s.err = failed
 		return
 	}

@@ -70,7 +70,10 @@ func (a *Auth) status(r *http.Request) (*refresh.Status, error) {
 	}
 	accessToken, _ := a.cookies.Read(r, cookie.Access)
 	refreshToken, _ := a.cookies.Read(r, cookie.Refresh)
-	if accessToken == "" && refreshToken == "" {
+	switch {
+	case refreshToken == "" && a.keyAlone(r):
+		return nil, refresh.ErrUnavailable
+	case accessToken == "" && refreshToken == "":
 		return nil, ErrNoCredentials
 	}
 	return a.sessions.Status(r.Context(), accessToken, refreshToken, a.BrowserClient(r))

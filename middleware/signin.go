@@ -155,17 +155,9 @@ func (a *Auth) logout(w http.ResponseWriter, r *http.Request, refreshToken strin
 			return err
 		}
 	}
-	held := a.heldInCookies(r)
-	if h, err := a.sessions.HeldAccess(cred.token); err == nil && cred.token != "" {
-		held = append(held, h)
-	}
-	if h, err := a.sessions.HeldRefresh(refreshToken); err == nil && refreshToken != "" {
-		held = append(held, h)
-	}
-	if s != nil && s.claims != nil {
-		if h, err := a.sessions.HeldClaims(s.claims); err == nil {
-			held = append(held, h)
-		}
+	held := append(a.heldInCookies(r), a.heldBeside(s, cred.token, refreshToken)...)
+	if len(held) == 0 && a.keyAlone(r) {
+		return refresh.ErrUnavailable // nothing could be ended, and the key would bring it back
 	}
 	if err := a.sessions.SignOut(r.Context(), a.client(r), held...); err != nil {
 		return err
@@ -178,6 +170,23 @@ func (a *Auth) logout(w http.ResponseWriter, r *http.Request, refreshToken strin
 		noStore(w.Header())
 	}
 	return nil
+}
+
+// heldBeside returns the sessions that a request names otherwise than by cookies: by
+// the token in the header, by one in the body, or since a guard has let it pass.
+func (a *Auth) heldBeside(s *state, accessToken, refreshToken string) (held []refresh.Held) {
+	if h, err := a.sessions.HeldAccess(accessToken); err == nil && accessToken != "" {
+		held = append(held, h)
+	}
+	if h, err := a.sessions.HeldRefresh(refreshToken); err == nil && refreshToken != "" {
+		held = append(held, h)
+	}
+	if s != nil && s.claims != nil {
+		if h, err := a.sessions.HeldClaims(s.claims); err == nil {
+			held = append(held, h)
+		}
+	}
+	return held
 }
 
 // hasCookies reports whether the request carries cookies that open a session.

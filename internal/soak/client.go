@@ -346,7 +346,13 @@ func (u *user) leave(ctx context.Context, r *rand.Rand) {
 	keys := slices.Clone(u.keys.sessions)
 	u.mu.Unlock()
 	for ctx.Err() == nil {
+		skipped := ""
+		if u.habits.keyed {
+			skipped = u.hold(life, r)
+			_, jar, _ = u.state()
+		}
 		req := u.request("POST", path, "", jar)
+		says(req, jar, skipped)
 		if u.native {
 			req.Header.Set("Authorization", "Bearer "+jar["access"])
 			if path == "/auth/logout" {
@@ -354,7 +360,10 @@ func (u *user) leave(ctx context.Context, r *rand.Rand) {
 			}
 		}
 		res, ok := u.w.exchange(life, r, u.w.any(r), sid, req)
-		if !ok || res.StatusCode == http.StatusServiceUnavailable {
+		if !ok || res.StatusCode == http.StatusServiceUnavailable || u.habits.keyed && asksForProof(res) {
+			if ok {
+				u.keep(life, res)
+			}
 			if life.Err() != nil {
 				life, _, _ = u.state()
 			}
@@ -400,11 +409,19 @@ func (u *user) changePassword(ctx context.Context, r *rand.Rand) {
 	}
 	u.w.family(otherID).asked.Store(true)
 	for range 100 {
-		res, ok := u.w.exchange(life, r, u.w.any(r), sid, u.request("POST", "/password", "", jar))
+		skipped := ""
+		if u.habits.keyed {
+			skipped = u.hold(life, r)
+			_, jar, _ = u.state()
+		}
+		req := u.request("POST", "/password", "", jar)
+		says(req, jar, skipped)
+		res, ok := u.w.exchange(life, r, u.w.any(r), sid, req)
 		if ok {
 			u.keep(life, res)
 		}
 		switch {
+		case ok && u.habits.keyed && asksForProof(res):
 		case ok && res.StatusCode == http.StatusNoContent:
 			u.w.family(otherID).ended.Store(true)
 			u.w.account.passwords.Add(1)

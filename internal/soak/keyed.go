@@ -283,7 +283,13 @@ func (u *user) keyedRequest(life context.Context, r *mathrand.Rand, sid, site, m
 		skipped = u.hold(life, r)
 	}
 	_, jar, now := u.state()
-	if now != sid {
+	switch {
+	case now != sid:
+		return false
+	case len(jar) == 0 && site == "cross-site":
+		// Nobody can tell such a browser, which a crash has left its key alone, from
+		// one that never signed in: a link leads to the sign-in page. See
+		// docs/device-bound.md.
 		return false
 	}
 	req := u.request("GET", "/api", "", jar)
@@ -293,9 +299,7 @@ func (u *user) keyedRequest(life context.Context, r *mathrand.Rand, sid, site, m
 		req.Header.Set("Sec-Fetch-Dest", "document")
 		req.Header.Set("Accept", "text/html")
 	}
-	if skipped != "" && jar[accessCookie] == "" {
-		req.Header.Set("Secure-Session-Skipped", skipped)
-	}
+	says(req, jar, skipped)
 	in := u.w.any(r)
 	clock := in.offset.Load()
 	began := in.now()
@@ -324,6 +328,13 @@ func (u *user) keyedRequest(life context.Context, r *mathrand.Rand, sid, site, m
 		u.w.account.violated("%s: status %d", u.name, res.StatusCode)
 	}
 	return false
+}
+
+// says tells the server of a request that was held back in vain.
+func says(req *http.Request, jar map[string]string, skipped string) {
+	if skipped != "" && jar[accessCookie] == "" {
+		req.Header.Set("Secure-Session-Skipped", skipped)
+	}
 }
 
 // asksForProof reports whether an answer says that the browser has to renew the

@@ -48,26 +48,29 @@ func (u *user) stream(ctx context.Context, r *rand.Rand) {
 		if sid == "" || ctx.Err() != nil {
 			continue
 		}
+		skipped := ""
 		if u.habits.keyed {
-			u.hold(life, r)
+			skipped = u.hold(life, r)
 			_, jar, _ = u.state()
 		}
 		open, leave := context.WithTimeout(life, time.Duration(r.Int64N(int64(3*u.w.lifetime))))
 		stop := context.AfterFunc(ctx, leave)
-		u.listen(life, open, leave, r, jar, sid)
+		u.listen(life, open, leave, r, jar, sid, skipped)
 		stop()
 		leave()
 	}
 }
 
 // listen opens one stream, and stays until it ends: because the server says so,
-// or because open does, which leave brings about. life is the browser's.
-func (u *user) listen(life, open context.Context, leave func(), r *rand.Rand, jar map[string]string, sid string) {
+// or because open does, which leave brings about. life is the browser's, and skipped
+// is why it could not renew the session by its key.
+func (u *user) listen(life, open context.Context, leave func(), r *rand.Rand, jar map[string]string, sid, skipped string) {
 	w, in, f := u.w, u.w.any(r), u.w.family(sid)
 	req := u.request("GET", "/stream", "", jar)
 	if u.native {
 		req.Header.Set("Authorization", "Bearer "+jar["access"])
 	}
+	says(req, jar, skipped)
 	w.account.requests.Add(1)
 	sent := time.Now()
 	if w.travel(open, r); open.Err() != nil {
@@ -100,7 +103,7 @@ func (u *user) listen(life, open context.Context, leave func(), r *rand.Rand, ja
 // hears is what a client makes of a stream's beginning.
 func (u *user) hears(life context.Context, sid string, res *http.Response) {
 	for _, c := range res.Cookies() {
-		if c.MaxAge < 0 {
+		if c.MaxAge < 0 && (!u.habits.keyed || c.Name != accessCookie) {
 			u.w.account.violated("%s: cookies of session %s were deleted", u.name, sid)
 		}
 	}
