@@ -2,356 +2,383 @@ package openapi
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
-	"fmt"
+	"io"
+	"log/slog"
+	"maps"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-
 	"github.com/sessionkit/sessionkit"
 	"github.com/sessionkit/sessionkit/access"
+	"github.com/sessionkit/sessionkit/cookie"
+	"github.com/sessionkit/sessionkit/internal/faketime"
 	"github.com/sessionkit/sessionkit/refresh"
 	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
-// store is away when a test says so.
-type store struct {
-	family.Store
-	away atomic.Bool
+// A service is an app with the kit's endpoints.
+type service struct {
+	*sessionkit.Kit
+	h     http.Handler
+	store *store
+	huge  atomic.Bool // the claims fit into no token
 }
 
-func (s *store) err() error {
-	if s.away.Load() {
-		return fmt.Errorf("%w: a test", family.ErrUnavailable)
-	}
-	return nil
-}
-
-func (s *store) Rotate(ctx context.Context, r family.RotateRequest) (family.Verdict, error) {
-	if err := s.err(); err != nil {
-		return family.Verdict{}, err
-	}
-	return s.Store.Rotate(ctx, r)
-}
-
-func (s *store) Revoke(ctx context.Context, r family.RevokeRequest) (family.RevokeResult, error) {
-	if err := s.err(); err != nil {
-		return family.RevokeResult{}, err
-	}
-	return s.Store.Revoke(ctx, r)
-}
-
-func (s *store) Find(ctx context.Context, subject family.Subject, id family.ID, now time.Time) (family.Record, error) {
-	if err := s.err(); err != nil {
-		return family.Record{}, err
-	}
-	return s.Store.Find(ctx, subject, id, now)
-}
-
-func (s *store) List(ctx context.Context, subject family.Subject, now time.Time) ([]family.Record, error) {
-	if err := s.err(); err != nil {
-		return nil, err
-	}
-	return s.Store.List(ctx, subject, now)
-}
-
-// A document is docs/openapi.json.
-type document struct {
-	Paths map[string]map[string]struct {
-		Responses map[string]json.RawMessage
-	}
-	schemas *jsonschema.Compiler
-	seen    map[string]bool
-}
-
-const name = "openapi.json"
-
-func open(t *testing.T) *document {
+func start(t *testing.T, cookies cookie.Config) *service {
 	t.Helper()
-	text, err := os.ReadFile("../../docs/" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &document{schemas: jsonschema.NewCompiler(), seen: make(map[string]bool)}
-	if err := json.Unmarshal(text, d); err != nil {
-		t.Fatal(err)
-	}
-	value, err := jsonschema.UnmarshalJSON(strings.NewReader(string(text)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.schemas.AddResource(name, value); err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
-
-var escape = strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D", "+", "+")
-
-// check holds an answer to the document.
-func (d *document) check(t *testing.T, method, path string, res *http.Response, body string) {
-	t.Helper()
-	status := fmt.Sprint(res.StatusCode)
-	operation, ok := d.Paths[path][strings.ToLower(method)]
-	raw, known := operation.Responses[status]
-	if !ok || !known {
-		t.Errorf("%s %s answers %s, which the document does not have: %s", method, path, status, body)
-		return
-	}
-	d.seen[method+" "+path+" "+status] = true
-	at := "#/paths/" + escape.Replace(path) + "/" + strings.ToLower(method) + "/responses/" + status
-	var reference struct {
-		Ref string `json:"$ref"`
-	}
-	var response struct{ Content map[string]json.RawMessage }
-	if err := json.Unmarshal(raw, &reference); err != nil {
-		t.Fatal(err)
-	}
-	if reference.Ref != "" {
-		at, response.Content = reference.Ref, map[string]json.RawMessage{"application/json": nil}
-	} else if err := json.Unmarshal(raw, &response); err != nil {
-		t.Fatal(err)
-	}
-	if len(response.Content) == 0 {
-		if body != "" {
-			t.Errorf("%s %s %s has a body: %s", method, path, status, body)
-		}
-		return
-	}
-	kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
-	if _, ok := response.Content[kind]; !ok {
-		t.Errorf("%s %s %s has the content type %q", method, path, status, kind)
-		return
-	}
-	schema, err := d.schemas.Compile(name + at + "/content/" + escape.Replace(kind) + "/schema")
-	if err != nil {
-		t.Fatal(err)
-	}
-	value, err := jsonschema.UnmarshalJSON(strings.NewReader(body))
-	if err == nil {
-		err = schema.Validate(value)
-	}
-	if err != nil {
-		t.Errorf("%s %s %s: %v\n%s", method, path, status, err, body)
-	}
-	if res.StatusCode == http.StatusServiceUnavailable && res.Header.Get("Retry-After") == "" {
-		t.Errorf("%s %s: no Retry-After", method, path)
-	}
-}
-
-// A client has cookies like a browser.
-type client struct {
-	h       http.Handler
-	cookies map[string]string
-}
-
-func (c *client) send(method, path, body string, headers ...string) (*http.Response, string) {
-	r := httptest.NewRequest(method, "https://app.example"+path, strings.NewReader(body))
-	if body == "" {
-		r = httptest.NewRequest(method, "https://app.example"+path, nil)
-	}
-	for name, value := range c.cookies {
-		r.AddCookie(&http.Cookie{Name: name, Value: value})
-	}
-	for _, h := range headers {
-		name, value, _ := strings.Cut(h, ": ")
-		r.Header.Set(name, value)
-	}
-	w := httptest.NewRecorder()
-	c.h.ServeHTTP(w, r)
-	res := w.Result()
-	for _, set := range res.Cookies() {
-		if set.MaxAge < 0 {
-			delete(c.cookies, set.Name)
-		} else {
-			c.cookies[set.Name] = set.Value
-		}
-	}
-	return res, w.Body.String()
-}
-
-func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
-
-func proof(t *testing.T, key *ecdsa.PrivateKey, jwk bool, challenge string) string {
-	t.Helper()
-	header := `{"alg":"ES256","typ":"dbsc+jwt"}`
-	if jwk {
-		point, err := key.PublicKey.Bytes()
+	must := func(err error) {
+		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
-		header = fmt.Sprintf(`{"alg":"ES256","jwk":{"kty":"EC","crv":"P-256","x":%q,"y":%q},"typ":"dbsc+jwt"}`, b64(point[1:33]), b64(point[33:]))
 	}
-	text := b64([]byte(header)) + "." + b64([]byte(fmt.Sprintf(`{"jti":%q}`, challenge)))
-	sum := sha256.Sum256([]byte(text))
-	r, s, err := ecdsa.Sign(rand.Reader, key, sum[:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text + "." + b64(append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...))
+	memory, err := family.NewMemoryStore(family.MemoryConfig{})
+	must(err)
+	keys, err := access.GenerateKeys(access.EdDSA)
+	must(err)
+	ring, err := access.NewKeyRing(keys)
+	must(err)
+	s := &service{store: &store{Store: memory}}
+	s.Kit, err = sessionkit.New(sessionkit.Config{
+		Issuer: origin, Keys: ring, Store: s.store, LoginPath: "/login", Cookies: cookies,
+		Claims: func(context.Context, refresh.ClaimsRequest) (refresh.SubjectClaims, error) {
+			if s.huge.Load() {
+				return refresh.SubjectClaims{Custom: map[string]string{"x": strings.Repeat("x", 1<<16)}}, nil
+			}
+			return refresh.SubjectClaims{Roles: []string{"admin"}}, nil
+		},
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	must(err)
+	t.Cleanup(func() { s.Close() })
+	mux := http.NewServeMux()
+	mux.Handle("/auth/", s.Handler("/auth"))
+	mux.Handle("/.well-known/jwks.json", s.Keys.JWKS())
+	s.h = mux
+	return s
 }
 
-var (
-	offered   = regexp.MustCompile(`challenge="([^"]+)"`)
-	challenge = regexp.MustCompile(`^"([^"]+)";id="([^"]+)"`)
+// signIn is a browser with a session.
+func (s *service) signIn(t *testing.T, l refresh.Login) (*client, *refresh.Grant) {
+	t.Helper()
+	var g *refresh.Grant
+	c := newClient(t, nil)
+	c.h = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var err error
+		if g, err = s.Login(w, r, l); err != nil {
+			t.Fatal(err)
+		}
+	})
+	c.send(c.request("POST", "/login", nil))
+	c.h = s.h
+	return c, g
+}
+
+// signInNative is the refresh token of a native app.
+func (s *service) signInNative(t *testing.T) string {
+	t.Helper()
+	g, err := s.LoginNative(newClient(t, nil).request("POST", "/login", nil, "X-Device-ID: phone"), refresh.Login{Subject: "alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g.RefreshToken
+}
+
+const (
+	asJSON, asForm = "Content-Type: application/json", "Content-Type: application/x-www-form-urlencoded"
+	phone          = "X-Device-ID: phone"
+	elsewhere      = "Sec-Fetch-Site: cross-site"
+	byBrowser      = "Sec-Fetch-Mode: no-cors"
+
+	token, session, list, one  = "/auth/token/refresh", "/auth/session", "/auth/sessions", "/auth/sessions/x"
+	logout, logoutAll          = "/auth/logout", "/auth/logout-all"
+	register, sign, publicKeys = "/auth/dbsc/register", "/auth/dbsc/refresh", "/.well-known/jwks.json"
 )
 
+var (
+	twice    = []string{"Authorization: Bearer a", "Authorization: Bearer b"}
+	page     = []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Fetch-Site: same-origin"}
+	link     = []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", elsewhere}
+	notNow   = append(slices.Clone(page), "Secure-Session-Skipped: unreachable")
+	upgraded = []string{elsewhere, "Connection: Upgrade", "Upgrade: websocket"}
+)
+
+// try sends a request, and holds the answer to the document.
+func (d *document) try(c *client, method, path, body, want string, headers ...string) *http.Response {
+	c.t.Helper()
+	r := c.request(method, path, strings.NewReader(body), headers...)
+	if body == "" {
+		r = c.request(method, path, nil, headers...)
+	}
+	res := c.send(r)
+	d.check(c.t, r, body, res, want)
+	return res
+}
+
 func TestTheDocumentSaysWhatIsAnswered(t *testing.T) {
-	memory, err := family.NewMemoryStore(family.MemoryConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys, err := access.GenerateKeys(access.EdDSA)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ring, err := access.NewKeyRing(keys)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &store{Store: memory}
-	kit, err := sessionkit.New(sessionkit.Config{Issuer: "https://app.example", Keys: ring, Store: s})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer kit.Close()
-	mux := http.NewServeMux()
-	mux.Handle("/auth/", kit.Handler("/auth"))
-	mux.Handle("/.well-known/jwks.json", kit.Keys.JWKS())
-	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
-		if _, err := kit.Login(w, r, refresh.Login{Subject: "alice", Remember: true, Data: "desk"}); err != nil {
-			kit.WriteError(w, r, err)
-		}
-	})
-	mux.HandleFunc("POST /login/native", func(w http.ResponseWriter, r *http.Request) {
-		g, err := kit.LoginNative(r, refresh.Login{Subject: "alice"})
-		if err != nil {
-			kit.WriteError(w, r, err)
-			return
-		}
-		kit.WriteTokens(w, g)
-	})
 	d := open(t)
-	nobody := &client{mux, make(map[string]string)}
-	signIn := func() (*client, *http.Response) {
-		c := &client{mux, make(map[string]string)}
-		res, _ := c.send("POST", "/login", "")
-		return c, res
+	t.Run("it is OpenAPI 3.1", func(t *testing.T) {
+		if ok, errs := d.ValidateDocument(); !ok {
+			t.Error(errs)
+		}
+	})
+	for name, f := range map[string]func(*testing.T, *document){
+		"refresh": tryRefresh, "logout": tryLogout, "session": trySession, "guarded": tryGuarded,
+		"device keys": tryKeys, "the store is away": tryOutage, "claims that cannot be issued": tryHuge,
+	} {
+		t.Run(name, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) { f(t, d) })
+		})
 	}
-	try := func(c *client, method, template, path, body string, headers ...string) *http.Response {
-		t.Helper()
-		res, text := c.send(method, path, body, headers...)
-		d.check(t, method, template, res, text)
-		return res
+	if t.Failed() {
+		return
 	}
-	const asJSON, elsewhere = "Content-Type: application/json", "Sec-Fetch-Site: cross-site"
-	const token, one = "/auth/token/refresh", "/auth/sessions/{id}"
-
-	alice, answer := signIn()
-	_, text := nobody.send("POST", "/login/native", "", "X-Device-ID: phone")
-	var pair struct {
-		Refresh string `json:"refresh_token"`
-	}
-	if err := json.Unmarshal([]byte(text), &pair); err != nil {
-		t.Fatal(err)
-	}
-	try(alice, "POST", token, token, "")
-	try(nobody, "POST", token, token, fmt.Sprintf(`{"refresh_token":%q}`, pair.Refresh), asJSON, "X-Device-ID: phone")
-	try(nobody, "POST", token, token, `{"refresh_token":"x"}`, asJSON)
-	try(nobody, "POST", token, token, "")
-	try(alice, "POST", token, token, "", elsewhere)
-	try(nobody, "POST", token, token, strings.Repeat("x", 20<<10), asJSON)
-	try(nobody, "POST", token, token, "x", "Content-Type: text/plain")
-	try(alice, "GET", "/auth/session", "/auth/session", "")
-	try(nobody, "GET", "/auth/session", "/auth/session", "")
-	try(alice, "GET", "/auth/sessions", "/auth/sessions", "")
-	try(nobody, "GET", "/auth/sessions", "/auth/sessions", "")
-	try(nobody, "DELETE", one, "/auth/sessions/x", "")
-	try(alice, "DELETE", one, "/auth/sessions/x", "")
-	try(alice, "DELETE", one, "/auth/sessions/x", "", elsewhere)
-	try(nobody, "GET", "/.well-known/jwks.json", "/.well-known/jwks.json", "")
-
-	// A browser with a key.
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const register, sign = "/auth/dbsc/register", "/auth/dbsc/refresh"
-	ticket := offered.FindStringSubmatch(answer.Header.Get("Secure-Session-Registration"))
-	if ticket == nil {
-		t.Fatal("no key was asked for")
-	}
-	try(alice, "POST", register, register, "")
-	res := try(alice, "POST", register, register, "", "Sec-Fetch-Mode: no-cors", "Secure-Session-Response: "+proof(t, key, true, ticket[1]))
-	m := challenge.FindStringSubmatch(res.Header.Get("Secure-Session-Challenge"))
-	if m == nil {
-		t.Fatal("no challenge")
-	}
-	try(alice, "POST", sign, sign, "")
-	try(alice, "POST", sign, sign, "", "Sec-Secure-Session-Id: x")
-	try(alice, "POST", sign, sign, "", "Sec-Secure-Session-Id: "+m[2])
-	try(alice, "POST", sign, sign, "", "Sec-Secure-Session-Id: "+m[2], "Secure-Session-Response: "+proof(t, key, false, m[1]))
-	try(alice, "GET", "/auth/session", "/auth/session", "")
-
-	second, _ := signIn()
-	_, text = second.send("GET", "/auth/session", "")
-	var other struct {
-		Session struct {
-			ID string `json:"session_id"`
+	for answer := range d.answers() {
+		if !d.seen[answer] {
+			t.Errorf("the document has %q, which no request was answered with", answer)
 		}
 	}
-	if err := json.Unmarshal([]byte(text), &other); err != nil {
-		t.Fatal(err)
-	}
-	s.away.Store(true)
-	try(nobody, "POST", token, token, fmt.Sprintf(`{"refresh_token":%q}`, pair.Refresh), asJSON, "X-Device-ID: phone")
-	try(alice, "GET", "/auth/session", "/auth/session", "")
-	try(alice, "GET", "/auth/sessions", "/auth/sessions", "")
-	try(alice, "DELETE", one, "/auth/sessions/"+other.Session.ID, "")
-	try(alice, "POST", "/auth/logout", "/auth/logout", "")
-	try(alice, "POST", "/auth/logout-all", "/auth/logout-all", "")
-	s.away.Store(false)
+}
 
-	bob, answer := signIn()
-	late := offered.FindStringSubmatch(answer.Header.Get("Secure-Session-Registration"))[1]
-	_, text = bob.send("GET", "/auth/session", "")
-	var now struct {
-		Session struct {
-			ID string `json:"session_id"`
+func tryRefresh(t *testing.T, d *document) {
+	s := start(t, cookie.Config{})
+	nobody, native := newClient(t, s.h), s.signInNative(t)
+	alice, _ := s.signIn(t, refresh.Login{Subject: "alice"})
+	bound := s.bound(t, d)
+	d.try(alice, "POST", token, "", "200")
+	d.try(nobody, "POST", token, `{"refresh_token":"`+native+`"}`, "200", asJSON, phone)
+	d.try(nobody, "POST", token, "grant_type=refresh_token&refresh_token="+native, "200", asForm, phone)
+	d.try(bound.without(), "POST", token, "", "303", page...)
+	d.try(nobody, "POST", token, `{"refresh_token":"x"}`, "400 invalid_grant", asJSON)
+	for _, body := range []string{"[", "{}", `{"refresh_token":"x","refresh_token":"x"}`, `{"refresh_token":1}`} {
+		d.try(nobody, "POST", token, body, "400 invalid_request", asJSON)
+	}
+	for _, body := range []string{"%", "a=b&a=b", "refresh_token=x", "grant_type=refresh_token"} {
+		d.try(nobody, "POST", token, body, "400 invalid_request", asForm)
+	}
+	d.try(alice, "POST", token, `{"refresh_token":"x"}`, "400 invalid_request", asJSON)
+	d.try(alice, "POST", token, "", "400 invalid_request", nobody.proof("POST", token, ""))
+	d.try(nobody, "POST", token, "grant_type=password", "400 unsupported_grant_type", asForm)
+	d.try(nobody, "POST", token, `{"refresh_token":"`+native+`"}`, "400 invalid_dpop_proof", asJSON, phone, "DPoP: x")
+	d.try(nobody, "POST", token, `{"refresh_token":"`+native+`"}`, "400 use_dpop_nonce", asJSON, phone, nobody.proof("POST", token, ""))
+	d.try(nobody, "POST", token, "", "401 invalid_grant")
+	d.try(bound.without(), "POST", token, "", "401 device_proof_required")
+	d.try(alice, "POST", token, "", "403 cross_origin", elsewhere)
+	d.try(nobody, "POST", token, strings.Repeat("x", 20<<10), "413 invalid_request", asJSON)
+	d.try(nobody, "POST", token, "x", "415 invalid_request", "Content-Type: text/plain")
+	d.try(nobody, "POST", token, "x", "415 invalid_request")
+	late := nobody.request("POST", token, io.NopCloser(slow{}), asJSON)
+	d.check(t, late, "", nobody.send(late), "408 invalid_request")
+}
+
+func tryLogout(t *testing.T, d *document) {
+	s := start(t, cookie.Config{})
+	alice, _ := s.signIn(t, refresh.Login{Subject: "alice"})
+	d.try(alice, "POST", logout, "", "400 invalid_request", twice...)
+	d.try(alice, "POST", logout, "", "403 cross_origin", elsewhere)
+	d.try(alice, "POST", logout, "", "204")
+	d.try(alice, "POST", logout, "", "204")
+	d.try(newClient(t, s.h), "POST", logout, `{"refresh_token":"`+s.signInNative(t)+`"}`, "204", asJSON)
+}
+
+func trySession(t *testing.T, d *document) {
+	s := start(t, cookie.Config{})
+	nobody := newClient(t, s.h)
+	alice, g := s.signIn(t, refresh.Login{Subject: "alice", Data: "desk"})
+	support, _ := s.signIn(t, refresh.Login{Subject: "alice", Actor: "sam", Reason: "ticket 7"})
+	bound := s.bound(t, d)
+	for _, c := range []*client{alice, support, bound, nobody} {
+		d.try(c, "GET", session, "", "200")
+	}
+	d.try(nobody, "GET", session, "", "200", "Authorization: Bearer "+g.AccessToken)
+	d.try(alice.without(), "GET", session, "", "200")
+	d.try(alice, "GET", session, "", "400 invalid_request", twice...)
+	d.try(nobody, "GET", session, "", "401 use_dpop_nonce", "Authorization: DPoP "+g.AccessToken, nobody.proof("GET", session, g.AccessToken))
+	d.try(bound.without(), "GET", session, "", "401 device_proof_required")
+	d.try(bound, "GET", session, "", "303", page...)
+	d.try(bound, "GET", session, "", "401 html", link...)
+	d.try(bound, "GET", session, "", "503 html", notNow...)
+	d.try(nobody, "GET", publicKeys, "", "200")
+}
+
+func tryGuarded(t *testing.T, d *document) {
+	s := start(t, cookie.Config{})
+	nobody := newClient(t, s.h)
+	alice, g := s.signIn(t, refresh.Login{Subject: "alice"})
+	support, _ := s.signIn(t, refresh.Login{Subject: "alice", Actor: "sam", Reason: "ticket 7"})
+	bound := s.bound(t, d).without()
+	for _, at := range []struct{ method, path string }{{"GET", list}, {"DELETE", one}, {"POST", logoutAll}} {
+		d.try(nobody, at.method, at.path, "", "303", page...)
+		d.try(nobody, at.method, at.path, "", "400 invalid_request", twice...)
+		d.try(nobody, at.method, at.path, "", "401 unauthorized")
+		d.try(nobody, at.method, at.path, "", "401 invalid_token", "Authorization: Bearer x")
+		d.try(nobody, at.method, at.path, "", "401 invalid_dpop_proof", "Authorization: DPoP "+g.AccessToken)
+		d.try(nobody, at.method, at.path, "", "401 use_dpop_nonce", "Authorization: DPoP "+g.AccessToken, nobody.proof(at.method, at.path, g.AccessToken))
+		d.try(bound, at.method, at.path, "", "401 device_proof_required")
+		if at.method == "GET" {
+			d.try(alice, at.method, at.path, "", "403 cross_origin", upgraded...)
+			d.try(bound, at.method, at.path, "", "401 html", link...)
+			d.try(bound, at.method, at.path, "", "503 html", notNow...)
+			continue
 		}
+		d.try(alice, at.method, at.path, "", "403 cross_origin", elsewhere)
+		d.try(support, at.method, at.path, "", "403 access_denied")
 	}
-	if err := json.Unmarshal([]byte(text), &now); err != nil {
-		t.Fatal(err)
-	}
-	carol, _ := signIn()
-	try(carol, "DELETE", one, "/auth/sessions/"+now.Session.ID, "")
-	try(bob, "POST", register, register, "", "Sec-Fetch-Mode: no-cors", "Secure-Session-Response: "+proof(t, key, true, late))
-	try(carol, "POST", "/auth/logout-all", "/auth/logout-all", "", elsewhere)
-	try(nobody, "POST", "/auth/logout-all", "/auth/logout-all", "")
-	try(carol, "POST", "/auth/logout-all", "/auth/logout-all", "")
-	carol, _ = signIn()
-	try(carol, "POST", "/auth/logout", "/auth/logout", "", elsewhere)
-	try(carol, "POST", "/auth/logout", "/auth/logout", "")
+	d.try(alice, "GET", list, "", "200")
+	d.try(alice, "DELETE", one, "", "404 not_found")
+	_, other := s.signIn(t, refresh.Login{Subject: "alice"})
+	d.try(alice, "DELETE", list+"/"+other.Claims.SessionID, "", "204")
+	d.try(alice, "POST", logoutAll, "", "204")
+}
 
+// bound is a browser whose session is bound to its key.
+func (s *service) bound(t *testing.T, d *document) *client {
+	t.Helper()
+	c, _ := s.signIn(t, refresh.Login{Subject: "bob", Remember: true})
+	d.try(c, "POST", register, "", "200", byBrowser, c.register())
+	d.try(c, "POST", sign, "", "200", "Sec-Secure-Session-Id: "+c.session, c.signed())
+	time.Sleep(time.Minute) // a generation that is younger is not renewed
+	return c
+}
+
+func tryKeys(t *testing.T, d *document) {
+	s := start(t, cookie.Config{})
+	c := s.bound(t, d)
+	d.try(c, "POST", register, "", "400 invalid_request", byBrowser)
+	d.try(c, "POST", register, "", "400 invalid_request", "Sec-Fetch-Mode: cors", c.register())
+	d.try(c, "POST", register, "", "400 invalid_request", byBrowser, "Secure-Session-Response: x")
+	d.try(c, "POST", sign, "", "400 invalid_request")
+	d.try(c, "POST", sign, "", "401 invalid_grant", "Sec-Secure-Session-Id: x")
+	d.try(c, "POST", sign, "", "403 device_proof_required", "Sec-Secure-Session-Id: "+c.session)
+	d.try(c, "POST", sign, "", "200", "Sec-Secure-Session-Id: "+c.session, c.signed())
+	second := newClient(t, s.h)
+	second.cookies, second.ticket = c.cookies, c.ticket
+	d.try(second, "POST", register, "", "409 invalid_request", byBrowser, second.register())
+	d.try(c, "POST", logout, "", "204")
+	d.try(c, "POST", register, "", "401 invalid_grant", byBrowser, c.register())
+
+	plain := start(t, cookie.Config{InsecureHTTP: true})
+	without, g := plain.signIn(t, refresh.Login{Subject: "bob"})
+	without.ticket = g.KeyTicket
+	d.try(without, "POST", register, "", "404 not_found", byBrowser, without.register())
+}
+
+func tryOutage(t *testing.T, d *document) {
+	s := start(t, cookie.Config{})
+	alice, _ := s.signIn(t, refresh.Login{Subject: "alice"})
+	native, bound := s.signInNative(t), s.bound(t, d)
+	s.store.away.Store(true)
+	const away = "503 temporarily_unavailable"
+	d.try(alice, "POST", token, "", away)
+	d.try(newClient(t, s.h), "POST", token, `{"refresh_token":"`+native+`"}`, away, asJSON, phone)
+	d.try(alice, "GET", session, "", away)
+	for range 2 {
+		d.try(alice, "GET", list, "", away)
+		d.try(alice, "POST", logoutAll, "", away)
+		d.try(alice.without(), "DELETE", one, "", away)
+	}
+	d.try(alice, "POST", logout, "", away)
+	d.try(bound, "POST", register, "", away, byBrowser, bound.register())
+	d.try(bound.without(), "GET", list, "", "503 html", page...)
+	res := d.try(bound, "POST", sign, "", "200", "Sec-Secure-Session-Id: "+bound.session, bound.signed())
+	if n := len(res.Cookies()); n != 1 || res.Cookies()[0].MaxAge != 1 {
+		t.Errorf("cookies %v", res.Cookies())
+	}
+}
+
+func tryHuge(t *testing.T, d *document) {
+	s := start(t, cookie.Config{})
+	alice, _ := s.signIn(t, refresh.Login{Subject: "alice"})
+	bound := s.bound(t, d)
+	s.huge.Store(true)
+	const failed = "500 server_error"
+	d.try(alice, "POST", token, "", failed)
+	d.try(bound, "POST", sign, "", failed, "Sec-Secure-Session-Id: "+bound.session, bound.signed())
+	alice.without()
+	d.try(alice, "GET", list, "", failed)
+	d.try(alice, "POST", logoutAll, "", failed)
+	d.try(alice, "DELETE", one, "", failed)
+}
+
+// Other methods, and other paths, are answered as the document says of them.
+func TestMethodsThatTheDocumentDoesNotHave(t *testing.T) {
+	s, d := start(t, cookie.Config{}), open(t)
 	for path, operations := range d.Paths {
-		for method, operation := range operations {
-			for status := range operation.Responses {
-				if what := strings.ToUpper(method) + " " + path + " " + status; !d.seen[what] {
-					t.Errorf("the document has %s, which no request was answered with", what)
-				}
+		allowed := make(map[string]bool)
+		for method := range operations {
+			allowed[strings.ToUpper(method)] = true
+		}
+		allowed["HEAD"] = allowed["GET"]
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "X"} {
+			c, _ := s.signIn(t, refresh.Login{Subject: "alice"})
+			res := c.send(c.request(method, path, nil))
+			if got := res.StatusCode == http.StatusMethodNotAllowed; got == allowed[method] {
+				t.Errorf("%s %s: %d", method, path, res.StatusCode)
+			}
+			if allowed[method] {
+				continue
+			}
+			maps.DeleteFunc(allowed, func(_ string, ok bool) bool { return !ok })
+			if allow := strings.Split(res.Header.Get("Allow"), ", "); !slices.Equal(slices.Sorted(slices.Values(allow)), slices.Sorted(maps.Keys(allowed))) {
+				t.Errorf("%s %s: Allow %v", method, path, allow)
+			}
+			if got := what(t, res); got != "405 invalid_request" {
+				t.Errorf("%s %s: %s", method, path, got)
 			}
 		}
+	}
+	c := newClient(t, s.h)
+	if got := what(t, c.send(c.request("GET", "/auth/nothing", nil))); got != "404 not_found" {
+		t.Error(got)
+	}
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile("../../" + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func first(matches [][]string) (all []string) {
+	for _, m := range matches {
+		all = append(all, m[1])
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// Every endpoint that is mounted is in the document, and every code that is
+// explained.
+func TestTheDocumentIsComplete(t *testing.T) {
+	d := open(t)
+	mounted := first(regexp.MustCompile(`mux\.Handle\((path\+"[^"]+)"`).FindAllStringSubmatch(read(t, "middleware/endpoints.go")+read(t, "middleware/dbsc.go"), -1))
+	var documented []string
+	for path := range d.Paths {
+		if endpoint, ok := strings.CutPrefix(path, "/auth"); ok {
+			documented = append(documented, `path+"`+endpoint)
+		}
+	}
+	slices.Sort(documented)
+	if !slices.Equal(mounted, documented) {
+		t.Errorf("mounted %q, in the document %q", mounted, documented)
+	}
+	alice, _ := start(t, cookie.Config{}).signIn(t, refresh.Login{Subject: "alice"})
+	for _, scheme := range d.Components.SecuritySchemes {
+		if scheme.In == "cookie" && alice.cookies[scheme.Name] == "" {
+			t.Errorf("no sign-in sets the cookie %s", scheme.Name)
+		}
+	}
+	explained := first(regexp.MustCompile("(?m)^\\| [0-9, ]+ \\| `([a-z_]+)` \\|").FindAllStringSubmatch(read(t, "docs/errors.md"), -1))
+	if codes := d.Components.Schemas.Error.Properties.Error.Enum; len(explained) < 12 || !slices.Equal(codes, explained) {
+		t.Errorf("docs/errors.md explains %q, the document has %q", explained, codes)
 	}
 }
