@@ -17,6 +17,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sessionkit/sessionkit/internal/redistest"
+	"github.com/sessionkit/sessionkit/internal/storelife"
 	"github.com/sessionkit/sessionkit/redisstore"
 	"github.com/sessionkit/sessionkit/refresh"
 	"github.com/sessionkit/sessionkit/refresh/family"
@@ -97,7 +98,7 @@ func (v *watcher) watch(c redis.UniversalClient) {
 // sessions starts n of them, each with an authentication context of its own.
 func sessions(t *testing.T, c *redis.Client, n int) (*refresh.Sessions, []*refresh.Grant) {
 	t.Helper()
-	s := newService(t, newRing(t), plain{newStore(t, c)}, new(events), 0)
+	s := storelife.NewService(t, storelife.NewRing(t), storelife.Plain{Store: newStore(t, c)}, new(storelife.Events), 0)
 	grants := make([]*refresh.Grant, n)
 	for i := range grants {
 		var err error

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sessionkit/sessionkit/internal/redistest"
+	"github.com/sessionkit/sessionkit/internal/storelife"
 	"github.com/sessionkit/sessionkit/redisstore"
 	"github.com/sessionkit/sessionkit/refresh"
 	"github.com/sessionkit/sessionkit/refresh/family"
@@ -27,7 +28,7 @@ var failovers = flag.Int("failovers", 2, "how often TestSentinelFailover kills t
 // of them may ever be refused, and what they signed out of stays dead.
 type crowd struct {
 	services []*refresh.Sessions
-	rec      *events
+	rec      *storelife.Events
 
 	stop       chan struct{}
 	wg         sync.WaitGroup
@@ -42,10 +43,10 @@ type crowd struct {
 
 func newCrowd(t testing.TB, instances int, open func() *redisstore.Store) *crowd {
 	t.Helper()
-	c := &crowd{rec: new(events), stop: make(chan struct{})}
-	ring := newRing(t)
+	c := &crowd{rec: new(storelife.Events), stop: make(chan struct{})}
+	ring := storelife.NewRing(t)
 	for range instances {
-		c.services = append(c.services, newService(t, ring, open(), c.rec, 0))
+		c.services = append(c.services, storelife.NewService(t, ring, open(), c.rec, 0))
 	}
 	return c
 }
@@ -139,13 +140,13 @@ func (c *crowd) end(t testing.TB) {
 	for _, v := range c.violations {
 		t.Errorf("an honest user was refused: %s", v)
 	}
-	if n := c.rec.of(refresh.EventReuse); n != 0 {
+	if n := c.rec.Of(refresh.EventReuse); n != 0 {
 		t.Errorf("%d honest replays were taken for theft", n)
 	}
 	alive := 0
 	for _, g := range c.dead {
 		var err error
-		again(t, func() error {
+		storelife.Again(t, func() error {
 			_, err = c.services[0].Refresh(context.Background(), g.RefreshToken, refresh.Client{UserAgent: "Firefox/1.0", DeviceID: "d"})
 			if errors.Is(err, family.ErrUnavailable) {
 				return err
@@ -163,7 +164,7 @@ func (c *crowd) end(t testing.TB) {
 		t.Error("nothing was renewed")
 	}
 	t.Logf("%d renewals, %d sign-outs, %d answers of \"try again\", %d times the store was behind",
-		c.renewed.Load(), c.signedOut.Load(), c.retried.Load(), c.rec.of(refresh.EventStoreBehind))
+		c.renewed.Load(), c.signedOut.Load(), c.retried.Load(), c.rec.Of(refresh.EventStoreBehind))
 }
 
 // progress waits until the crowd has renewed n more sessions.
@@ -270,7 +271,7 @@ func TestClusterUnderLoad(t *testing.T) {
 func TestANewReplicaIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	primary := redistest.Start(t, "--repl-diskless-sync-delay", "0")
-	s := newService(t, newRing(t), newStore(t, newClient(t, primary.Addr)), new(events), 0)
+	s := storelife.NewService(t, storelife.NewRing(t), newStore(t, newClient(t, primary.Addr)), new(storelife.Events), 0)
 	start(t, s, "alice")
 	began := time.Now()
 	redistest.Start(t, "--replicaof", primary.Host()+" "+primary.Port())

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/internal/redistest"
+	"github.com/sessionkit/sessionkit/internal/storelife"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/redisstore"
 	"github.com/sessionkit/sessionkit/refresh"
@@ -177,7 +178,7 @@ func (p *plan) open(t *testing.T, addr string, askStore bool, grace ...time.Dura
 	check(err)
 	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: p.ring, Now: p.now})
 	check(err)
-	b := &branch{shop: &shop{rec: new(events)}, streams: make(chan error, 100), started: make(chan struct{}, 100)}
+	b := &branch{shop: &shop{rec: new(storelife.Events)}, streams: make(chan error, 100), started: make(chan struct{}, 100)}
 	cfg := refresh.Config{Access: tokens, Store: store, Events: b.rec, AbsoluteLifetime: lifetime, AskStoreWhenFeedStale: askStore}
 	if !p.defaults {
 		cfg.Timeout, cfg.FeedStaleAfter = time.Second, 3*time.Second
@@ -213,7 +214,7 @@ func (p *plan) open(t *testing.T, addr string, askStore bool, grace ...time.Dura
 // lifetime is the absolute one of a branch's sessions.
 const lifetime = time.Hour
 
-func newPlan(t *testing.T) *plan { return &plan{ring: newRing(t)} }
+func newPlan(t *testing.T) *plan { return &plan{ring: storelife.NewRing(t)} }
 
 // TestWhileTheFeedIsCutOff: an instance notices; by default it goes on with
 // what it knows, with AskStoreWhenFeedStale it asks the store; afterwards it is as if
@@ -256,7 +257,7 @@ func TestWhileTheFeedIsCutOff(t *testing.T) {
 		expect("afterwards, revoked", b, alice, http.StatusUnauthorized)
 		expect("afterwards, alive", b, bob, http.StatusNoContent)
 		redistest.Await(t, 10*time.Second, "events tell of both", func() bool {
-			return b.rec.of(refresh.EventFeedStale) == 1 && b.rec.of(refresh.EventFeedRecovered) == 1
+			return b.rec.Of(refresh.EventFeedStale) == 1 && b.rec.Of(refresh.EventFeedRecovered) == 1
 		})
 	}
 }
@@ -294,7 +295,7 @@ func TestOutageGraceWithRedisDead(t *testing.T) {
 			t.Errorf("%s, a revoked session: %d", step.name, res.StatusCode)
 		}
 	}
-	if n := on.rec.of(refresh.EventOutage); n != 1 {
+	if n := on.rec.Of(refresh.EventOutage); n != 1 {
 		t.Errorf("%d events for one use", n)
 	}
 	server.Restart()

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sessionkit/sessionkit/internal/redistest"
+	"github.com/sessionkit/sessionkit/internal/storelife"
 	"github.com/sessionkit/sessionkit/redisstore"
 	"github.com/sessionkit/sessionkit/refresh/family"
 )
@@ -84,7 +85,7 @@ func revoke(t testing.TB, s *redisstore.Store) family.ID {
 	var id family.ID
 	rand.Read(subject[:])
 	rand.Read(id[:])
-	again(t, func() error {
+	storelife.Again(t, func() error {
 		_, err := s.Revoke(context.Background(), family.RevokeRequest{Subject: subject, Family: id, Proven: true, Reason: family.ReasonLogout, Attempt: family.Attempt{1}, Now: time.Now()})
 		return err
 	})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sessionkit/sessionkit/access"
 	"github.com/sessionkit/sessionkit/internal/redistest"
+	"github.com/sessionkit/sessionkit/internal/storelife"
 	"github.com/sessionkit/sessionkit/middleware"
 	"github.com/sessionkit/sessionkit/redisstore"
 	"github.com/sessionkit/sessionkit/refresh"
@@ -125,10 +126,10 @@ func TestOutages(t *testing.T) {
 			if strings.Join(alice, "; ") != before {
 				t.Error("the cookies were touched")
 			}
-			if n := a.rec.of(refresh.EventReuse); n > 0 {
+			if n := a.rec.Of(refresh.EventReuse); n > 0 {
 				t.Errorf("%d honest requests were taken for theft", n)
 			}
-			if a.rec.of(refresh.EventUnavailable) == 0 {
+			if a.rec.Of(refresh.EventUnavailable) == 0 {
 				t.Error("no event tells of the outage")
 			}
 		})
@@ -141,11 +142,11 @@ const storeTimeout = 300 * time.Millisecond
 // A shop is an app on the kit and Redis.
 type shop struct {
 	handler http.Handler
-	rec     *events
+	rec     *storelife.Events
 	ahead   atomic.Int64 // of its clock
 }
 
-func newShop(t *testing.T, addr string) *shop { return newShopWith(t, addr, newRing(t)) }
+func newShop(t *testing.T, addr string) *shop { return newShopWith(t, addr, storelife.NewRing(t)) }
 
 func newShopWith(t *testing.T, addr string, ring *access.KeyRing) *shop {
 	t.Helper()
@@ -159,7 +160,7 @@ func newShopWith(t *testing.T, addr string, ring *access.KeyRing) *shop {
 	t.Cleanup(func() { c.Close() })
 	store, err := redisstore.New(redisstore.Config{Client: c, Timeout: storeTimeout})
 	check(err)
-	s := &shop{rec: new(events)}
+	s := &shop{rec: new(storelife.Events)}
 	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: ring, Now: func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }})
 	check(err)
 	sessions, err := refresh.New(refresh.Config{Access: tokens, Store: store, Events: s.rec, Timeout: storeTimeout})

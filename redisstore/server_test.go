@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sessionkit/sessionkit/internal/redistest"
+	"github.com/sessionkit/sessionkit/internal/storelife"
 	"github.com/sessionkit/sessionkit/redisstore"
 	"github.com/sessionkit/sessionkit/refresh"
 	"github.com/sessionkit/sessionkit/refresh/family"
@@ -63,7 +64,7 @@ func TestNewRefusesBadConfigurations(t *testing.T) {
 func TestRecordsStayCompactAndExpire(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	s := newService(t, newRing(t), newStore(t, newClient(t, server.Addr)), new(events), 0)
+	s := storelife.NewService(t, storelife.NewRing(t), newStore(t, newClient(t, server.Addr)), new(storelife.Events), 0)
 	for i := range 20 {
 		g := start(t, s, "user-"+strconv.Itoa(i))
 		for range 5 {
@@ -99,7 +100,7 @@ func TestUnreadableRecordsAreLeftAlone(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	client := newClient(t, server.Addr)
-	s := newService(t, newRing(t), newStore(t, client), new(events), 0)
+	s := storelife.NewService(t, storelife.NewRing(t), newStore(t, client), new(storelife.Events), 0)
 	for name, damage := range map[string]func(key string){
 		"another type": func(key string) { server.Must("DEL", key); server.Must("SET", key, "hello") },
 		"garbage": func(key string) {
@@ -150,7 +151,7 @@ func TestOnlyAServerThatMayWriteDeniesASession(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := newService(t, newRing(t), store, new(events), 0)
+			s := storelife.NewService(t, storelife.NewRing(t), store, new(storelife.Events), 0)
 			g := start(t, s, "alice")
 			server.Must("FLUSHALL")
 			if err := s.Live(t.Context(), g.Claims); !errors.Is(err, refresh.ErrGone) {
@@ -177,7 +178,7 @@ func TestANewerBuildsBytesSurvive(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	c := newClient(t, server.Addr)
-	s := newService(t, newRing(t), newStore(t, c), new(events), 0)
+	s := storelife.NewService(t, storelife.NewRing(t), newStore(t, c), new(storelife.Events), 0)
 	g := start(t, s, "alice")
 	key := server.Must("KEYS", "rt:{*}")
 	id, err := family.ParseID(g.Claims.SessionID)
@@ -285,7 +286,7 @@ func TestMinimalACLInACluster(t *testing.T) {
 	c := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs(), Username: "app", Password: "secret", DisableIdentity: true, ContextTimeoutEnabled: true})
 	defer c.Close()
 	store := newStore(t, c)
-	s := newService(t, newRing(t), store, new(events), 1)
+	s := storelife.NewService(t, storelife.NewRing(t), store, new(storelife.Events), 1)
 	if err := useAll(t, store, s); err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +305,7 @@ func openAs(t *testing.T, server *redistest.Server, rules []string) *redisstore.
 func TestMinimalACL(t *testing.T) {
 	t.Parallel()
 	store := openAs(t, redistest.Start(t), minimalACL)
-	s := newService(t, newRing(t), store, new(events), 1)
+	s := storelife.NewService(t, storelife.NewRing(t), store, new(storelife.Events), 1)
 	if err := useAll(t, store, s); err != nil {
 		t.Fatalf("with the minimal rules: %v", err)
 	}
@@ -415,7 +416,7 @@ func TestCheckLooksAtEveryMaster(t *testing.T) {
 func TestOutOfMemory(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	s := newService(t, newRing(t), newStore(t, newClient(t, server.Addr)), new(events), 0)
+	s := storelife.NewService(t, storelife.NewRing(t), newStore(t, newClient(t, server.Addr)), new(storelife.Events), 0)
 	g, doomed := start(t, s, "alice"), start(t, s, "bob")
 	server.Must("CONFIG", "SET", "maxmemory-policy", "noeviction", "maxmemory", "1")
 	// A fresh generation is given again, which writes nothing.
@@ -439,7 +440,7 @@ func TestOutOfMemory(t *testing.T) {
 func TestMemoryPerSession(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	s := newService(t, newRing(t), newStore(t, newClient(t, server.Addr)), new(events), 0)
+	s := storelife.NewService(t, storelife.NewRing(t), newStore(t, newClient(t, server.Addr)), new(storelife.Events), 0)
 	used := func() int {
 		for line := range strings.Lines(server.Must("INFO", "memory")) {
 			if v, ok := strings.CutPrefix(strings.TrimSpace(line), "used_memory:"); ok {

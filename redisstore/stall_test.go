@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sessionkit/sessionkit/internal/redistest"
+	"github.com/sessionkit/sessionkit/internal/storelife"
 	"github.com/sessionkit/sessionkit/refresh"
 	"github.com/sessionkit/sessionkit/refresh/family"
 )
@@ -17,8 +18,8 @@ func TestANewerBuildsFieldsSurvive(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	c := newClient(t, server.Addr)
-	rec := new(events)
-	s := newService(t, newRing(t), newStore(t, c), rec, 0)
+	rec := new(storelife.Events)
+	s := storelife.NewService(t, storelife.NewRing(t), newStore(t, c), rec, 0)
 	g, other := start(t, s, "alice"), start(t, s, "alice")
 	id, err := family.ParseID(g.Claims.SessionID)
 	if err != nil {
@@ -41,7 +42,7 @@ func TestANewerBuildsFieldsSurvive(t *testing.T) {
 		if _, err := s.Verify(g.AccessToken); err != nil {
 			t.Fatal(err)
 		}
-		return rec.of(refresh.EventSettled) > 0
+		return rec.Of(refresh.EventSettled) > 0
 	})
 	list, err := s.List(t.Context(), g.Claims)
 	if err != nil || len(list) != 2 {

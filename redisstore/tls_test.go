@@ -19,6 +19,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sessionkit/sessionkit/internal/redistest"
+	"github.com/sessionkit/sessionkit/internal/storelife"
 )
 
 // TestTLS runs the store over TLS with certificates on both sides.
@@ -45,7 +46,7 @@ func TestTLS(t *testing.T) {
 		return c
 	}
 	store := newStore(t, open(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, Certificates: []tls.Certificate{cert}}))
-	s := newService(t, newRing(t), store, new(events), 1)
+	s := storelife.NewService(t, storelife.NewRing(t), store, new(storelife.Events), 1)
 	if err := useAll(t, store, s); err != nil {
 		t.Fatal(err)
 	}

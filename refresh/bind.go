@@ -140,7 +140,7 @@ func (s *Sessions) RefreshWithKey(ctx context.Context, session, proof, refreshTo
 	if err := s.checkShown(ctx, k, &p, signed.Thumbprint, refreshToken); err != nil {
 		return nil, err
 	}
-	return s.renewWithKey(ctx, k, p, signed)
+	return s.renewal(ctx, p, func(ctx context.Context) (*Grant, error) { return s.renewWithKey(ctx, k, p, signed) })
 }
 
 // checkShown judges what came beside a good proof.
@@ -174,18 +174,7 @@ func (s *Sessions) checkShown(ctx context.Context, k *keySession, p *presented, 
 }
 
 // renewWithKey asks the app, then the store, then signs, like rotate.
-func (s *Sessions) renewWithKey(ctx context.Context, k *keySession, p presented, signed access.DBSCProof) (_ *Grant, err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
-	defer cancel()
-	defer func() {
-		// The app's code may panic, such as a claim that marshals itself.
-		if r := recover(); r != nil {
-			err = s.unavailable(ctx, p.event(), errors.New("the refresh panicked"))
-		}
-	}()
-	if s.revoked.has(p.token.family.String()) {
-		return nil, s.refuseKnown(ctx, p)
-	}
+func (s *Sessions) renewWithKey(ctx context.Context, k *keySession, p presented, signed access.DBSCProof) (*Grant, error) {
 	q, claims, err := s.claimsFor(ctx, &p)
 	if err != nil {
 		return nil, err

@@ -87,11 +87,9 @@ func (s *Sessions) keepsBrowserKey(p *presented) bool {
 	return !p.token.browser || equalText(p.client.BrowserKey, s.codec.browserKey(p.token.family))
 }
 
-// rotate asks the app, then the store, then signs: if anything fails after
-// the store was asked, the client still holds a token that is answered with
-// the same successor. It works for all equal calls, so the end of one caller's
-// request does not end it.
-func (s *Sessions) rotate(ctx context.Context, p presented) (_ *Grant, err error) {
+// renewal bounds what asks the app and the store in turn. The end of the request
+// that began it does not end it: others may wait for the same answer.
+func (s *Sessions) renewal(ctx context.Context, p presented, ask func(context.Context) (*Grant, error)) (_ *Grant, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
 	defer func() {
@@ -103,6 +101,17 @@ func (s *Sessions) rotate(ctx context.Context, p presented) (_ *Grant, err error
 	if s.revoked.has(p.token.family.String()) {
 		return nil, s.refuseKnown(ctx, p)
 	}
+	return ask(ctx)
+}
+
+// rotate asks the app, then the store, then signs: if anything fails after
+// the store was asked, the client still holds a token that is answered with
+// the same successor.
+func (s *Sessions) rotate(ctx context.Context, p presented) (*Grant, error) {
+	return s.renewal(ctx, p, func(ctx context.Context) (*Grant, error) { return s.rotateNow(ctx, p) })
+}
+
+func (s *Sessions) rotateNow(ctx context.Context, p presented) (*Grant, error) {
 	q, claims, err := s.claimsFor(ctx, &p)
 	if err != nil {
 		return nil, err

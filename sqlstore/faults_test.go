@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sessionkit/sessionkit/internal/pgtest"
+	"github.com/sessionkit/sessionkit/internal/storelife"
 	"github.com/sessionkit/sessionkit/refresh"
 	"github.com/sessionkit/sessionkit/sqlstore"
 )
@@ -47,7 +48,7 @@ var faults = []fault{refuse, cut, swallow, deadlocked, serialized}
 func TestOneFaultAtEachStatement(t *testing.T) {
 	t.Parallel()
 	onFaulty(t, func(t *testing.T, f *faulty, store *sqlstore.Store) {
-		ring := newRing(t)
+		ring := storelife.NewRing(t)
 		for _, what := range faults {
 			t.Run(what.String(), func(t *testing.T) {
 				hit := true
@@ -62,13 +63,13 @@ func TestOneFaultAtEachStatement(t *testing.T) {
 						}
 						return pass
 					})
-					rec := new(events)
-					s := newService(t, ring, plain{store}, rec, 2)
-					life(t, s, rec, fmt.Sprintf("user-%v-%d", what, position), true)
+					rec := new(storelife.Events)
+					s := storelife.NewService(t, ring, storelife.Plain{Store: store}, rec, 2)
+					storelife.Life(t, s, rec, fmt.Sprintf("user-%v-%d", what, position), true)
 					s.Close()
 					f.setPlan(nil)
-					if rec.of(refresh.EventReuse) != 0 || rec.of(refresh.EventStoreBehind) != 0 {
-						t.Fatalf("fault at statement %d: events %v", position, rec.count)
+					if rec.Of(refresh.EventReuse) != 0 || rec.Of(refresh.EventStoreBehind) != 0 {
+						t.Fatalf("fault at statement %d: events %v", position, rec)
 					}
 				}
 				if position < 30 {
@@ -87,8 +88,8 @@ func TestRandomFaults(t *testing.T) {
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
 		r := rand.New(rand.NewPCG(seed, 0))
-		rec := new(events)
-		s := newService(t, newRing(t), plain{store}, rec, 0)
+		rec := new(storelife.Events)
+		s := storelife.NewService(t, storelife.NewRing(t), storelife.Plain{Store: store}, rec, 0)
 		var ended atomic.Int64 // statements that end something without a fault
 		f.setPlan(func(statement string) fault {
 			if r.IntN(10) == 0 {
@@ -101,11 +102,11 @@ func TestRandomFaults(t *testing.T) {
 		})
 		failures := 0
 		for i := range 20 {
-			failures += life(t, s, rec, fmt.Sprintf("user-%d", i), false)
+			failures += storelife.Life(t, s, rec, fmt.Sprintf("user-%d", i), false)
 		}
 		f.setPlan(nil)
-		if rec.of(refresh.EventReuse) != 0 || rec.of(refresh.EventStoreBehind) != 0 || ended.Load() == 0 {
-			t.Fatalf("events %v", rec.count)
+		if rec.Of(refresh.EventReuse) != 0 || rec.Of(refresh.EventStoreBehind) != 0 || ended.Load() == 0 {
+			t.Fatalf("events %v", rec)
 		}
 		t.Logf("%d answers of \"try again\"", failures)
 	})

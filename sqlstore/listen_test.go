@@ -11,6 +11,7 @@ import (
 
 	"github.com/sessionkit/sessionkit/internal/pgtest"
 	"github.com/sessionkit/sessionkit/internal/redistest"
+	"github.com/sessionkit/sessionkit/internal/storelife"
 	"github.com/sessionkit/sessionkit/refresh"
 	"github.com/sessionkit/sessionkit/refresh/family"
 	"github.com/sessionkit/sessionkit/sqlstore"
@@ -92,9 +93,9 @@ func TestAnotherInstanceHearsOfRevocations(t *testing.T) {
 			go func() { over <- here.Follow(ctx, time.Hour, h) }()
 			redistest.Await(t, 20*time.Second, "the first look", func() bool { return h.synced.Load() > 0 })
 
-			s := newService(t, newRing(t), plain{there}, new(events), 0)
+			s := storelife.NewService(t, storelife.NewRing(t), storelife.Plain{Store: there}, new(storelife.Events), 0)
 			for range 3 {
-				g, err := s.Start(t.Context(), refresh.Login{Subject: "alice", Client: client})
+				g, err := s.Start(t.Context(), refresh.Login{Subject: "alice", Client: storelife.Client})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -112,7 +113,7 @@ func TestAnotherInstanceHearsOfRevocations(t *testing.T) {
 			stop()
 			<-over
 			late := newHeard()
-			g, err := s.Start(t.Context(), refresh.Login{Subject: "alice", Client: client})
+			g, err := s.Start(t.Context(), refresh.Login{Subject: "alice", Client: storelife.Client})
 			if err == nil {
 				err = s.RevokeAll(t.Context(), "alice", family.ReasonLogoutAll)
 			}
@@ -140,9 +141,9 @@ func BenchmarkFeed(b *testing.B) {
 			ctx, stop := context.WithCancel(b.Context())
 			over := make(chan error, 1)
 			go func() { over <- here.Follow(ctx, time.Hour, h) }()
-			s := newService(b, newRing(b), plain{there}, new(events), 0)
+			s := storelife.NewService(b, storelife.NewRing(b), storelife.Plain{Store: there}, new(storelife.Events), 0)
 			for b.Loop() {
-				g, err := s.Start(b.Context(), refresh.Login{Subject: "alice", Client: client})
+				g, err := s.Start(b.Context(), refresh.Login{Subject: "alice", Client: storelife.Client})
 				if err == nil {
 					err = s.RevokeAll(b.Context(), "alice", family.ReasonLogoutAll)
 				}

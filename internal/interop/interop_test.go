@@ -2,19 +2,12 @@ package interop
 
 import (
 	"context"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/sessionkit/sessionkit"
-	"github.com/sessionkit/sessionkit/access"
-	"github.com/sessionkit/sessionkit/middleware"
-	"github.com/sessionkit/sessionkit/refresh"
 )
 
 // leaveOut ends a test that needs what is not here: an error where all must be here.
@@ -55,52 +48,13 @@ func newClient(t *testing.T) string {
 	return dir
 }
 
-// newServer is an app with native clients.
-func newServer(t *testing.T, demandNonces bool) string {
-	t.Helper()
-	keys, err := access.GenerateKeys(access.EdDSA)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ring, err := access.NewKeyRing(keys)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mux := http.NewServeMux()
-	server := httptest.NewServer(mux)
-	t.Cleanup(server.Close)
-	kit, err := sessionkit.New(sessionkit.Config{
-		Issuer: "https://app.example", Keys: ring,
-		HTTP: middleware.Config{DPoP: middleware.DPoP{Origin: server.URL, RequireNonce: demandNonces}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { kit.Close() })
-	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
-		g, err := kit.LoginNative(r, refresh.Login{Subject: "alice"})
-		if err != nil {
-			kit.WriteError(w, r, err)
-			return
-		}
-		kit.WriteTokens(w, g)
-	})
-	me := kit.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Write([]byte(middleware.Subject(r.Context())))
-	}))
-	mux.Handle("/me", me)
-	mux.Handle("/me/", me)
-	mux.Handle("/auth/", kit.Handler("/auth"))
-	return server.URL
-}
-
 func TestAClientByOthers(t *testing.T) {
 	dir := newClient(t)
 	for name, demand := range map[string]bool{"nonces are offered": false, "nonces are demanded": true} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			client := exec.CommandContext(ctx, "node", "client.mjs", newServer(t, demand))
+			client := exec.CommandContext(ctx, "node", "client.mjs", newWorld(t, demand).url)
 			client.Dir = dir
 			out, err := client.CombinedOutput()
 			if err != nil || strings.Count(string(out), " works\n") != 4 {

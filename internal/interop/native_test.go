@@ -68,7 +68,7 @@ type world struct {
 	url      string
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, demandNonces bool) *world {
 	t.Helper()
 	keys, err := access.GenerateKeys(access.EdDSA)
 	if err != nil {
@@ -86,15 +86,15 @@ func newWorld(t *testing.T) *world {
 	kit, err := sessionkit.New(sessionkit.Config{
 		Issuer: "https://app.example", Keys: ring,
 		Tokens: access.Config{Now: func() time.Time { return time.Now().Add(time.Duration(x.ahead.Load())) }},
-		HTTP:   middleware.Config{DPoP: middleware.DPoP{Origin: server.URL}},
+		HTTP:   middleware.Config{DPoP: middleware.DPoP{Origin: server.URL, RequireNonce: demandNonces}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { kit.Close() })
 	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
-		if r.PostFormValue("username") != "alice" {
-			w.WriteHeader(http.StatusUnauthorized)
+		if r.FormValue("password") == "wrong" { // your own check
+			http.Error(w, "wrong user or password", http.StatusUnauthorized)
 			return
 		}
 		g, err := kit.LoginNative(r, refresh.Login{Subject: "alice"})
@@ -104,9 +104,11 @@ func newWorld(t *testing.T) *world {
 		}
 		kit.WriteTokens(w, g)
 	})
-	mux.Handle("/me", kit.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	me := kit.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, middleware.Subject(r.Context()))
-	})))
+	}))
+	mux.Handle("/me", me)
+	mux.Handle("/me/", me)
 	endpoints := kit.Handler("/auth")
 	mux.Handle("/auth/", endpoints)
 	mux.HandleFunc("/auth/token/refresh", func(w http.ResponseWriter, r *http.Request) {
@@ -143,7 +145,7 @@ func TestTheKotlinClient(t *testing.T) {
 	path := compileKotlin(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	app := exec.CommandContext(ctx, "java", "-cp", path, "MainKt", newWorld(t).url)
+	app := exec.CommandContext(ctx, "java", "-cp", path, "MainKt", newWorld(t, false).url)
 	out, err := app.CombinedOutput()
 	if err != nil || strings.Count(string(out), " works\n") != 14 || strings.Contains(string(out), "FAILS") {
 		t.Errorf("%v\n%s", err, out)

@@ -37,7 +37,7 @@ fun main(args: Array<String>) {
 
     var s = open(key)
     fails("signed out") { get(s, "/me") }
-    says("a wrong password", !s.signIn("/login", FormBody.Builder().add("username", "nobody").build()))
+    says("a wrong password", !s.signIn("/login", FormBody.Builder().add("username", "alice").add("password", "wrong").build()))
     says("sign-in", s.signIn("/login", FormBody.Builder().add("username", "alice").build()))
     says("a request", get(s, "/me") == "200 alice")
 

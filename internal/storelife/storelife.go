@@ -1,8 +1,11 @@
-package sqlstore_test
+// Package storelife plays an honest user's sessions on a store, for the tests of
+// stores that fail: whatever happens to a call, nobody is worse off.
+package storelife
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"sync"
 	"testing"
@@ -14,13 +17,17 @@ import (
 	"github.com/sessionkit/sessionkit/refresh/family"
 )
 
-// events counts what happened, by kind.
-type events struct {
+// Client is who plays.
+var Client = refresh.Client{UserAgent: "Firefox/1.0", DeviceID: "d"}
+
+// Events counts what happened, by kind.
+type Events struct {
 	mu    sync.Mutex
 	count map[refresh.EventKind]int
 }
 
-func (e *events) HandleEvent(_ context.Context, ev refresh.Event) {
+// HandleEvent implements refresh.EventHandler.
+func (e *Events) HandleEvent(_ context.Context, ev refresh.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.count == nil {
@@ -29,13 +36,22 @@ func (e *events) HandleEvent(_ context.Context, ev refresh.Event) {
 	e.count[ev.Kind]++
 }
 
-func (e *events) of(k refresh.EventKind) int {
+// Of returns how many events of a kind there were.
+func (e *Events) Of(k refresh.EventKind) int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.count[k]
 }
 
-func newRing(t testing.TB) *access.KeyRing {
+// String implements fmt.Stringer.
+func (e *Events) String() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return fmt.Sprint(e.count)
+}
+
+// NewRing returns keys of a service's own.
+func NewRing(t testing.TB) *access.KeyRing {
 	t.Helper()
 	keys, err := access.GenerateKeys(access.EdDSA)
 	if err != nil {
@@ -48,22 +64,22 @@ func newRing(t testing.TB) *access.KeyRing {
 	return ring
 }
 
-// plain hides the feed of a store, for tests that count statements.
-type plain struct{ family.Store }
+// Plain hides the feed of a store, for tests that count commands.
+type Plain struct{ family.Store }
 
-// settle is the settle time of services under test: what settles in production
-// after a minute settles at once.
-const settle = 10 * time.Millisecond
+// Settle is the settle time of services under test: what settles in
+// production after a minute settles at once.
+const Settle = 10 * time.Millisecond
 
-var client = refresh.Client{UserAgent: "Firefox/1.0", DeviceID: "d"}
-
-func newService(t testing.TB, ring *access.KeyRing, store family.Store, rec refresh.EventHandler, limit int) *refresh.Sessions {
+// NewService returns a service on a store, which ends with the test. limit is how
+// many sessions a subject may have; 0 is the default.
+func NewService(t testing.TB, ring *access.KeyRing, store family.Store, rec refresh.EventHandler, limit int) *refresh.Sessions {
 	t.Helper()
 	tokens, err := access.New(access.Config{Issuer: "https://app.example", Audience: "app", Keys: ring})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := refresh.New(refresh.Config{Access: tokens, Store: store, Events: rec, MaxSessions: limit, Rotation: refresh.Rotation{SettleTime: settle}})
+	s, err := refresh.New(refresh.Config{Access: tokens, Store: store, Events: rec, MaxSessions: limit, Rotation: refresh.Rotation{SettleTime: Settle}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,9 +87,10 @@ func newService(t testing.TB, ring *access.KeyRing, store family.Store, rec refr
 	return s
 }
 
-// again calls f as a client does that is told to try again: until it is answered.
-// It returns the number of failures, all of which must be ErrUnavailable.
-func again(t testing.TB, f func() error) (failures int) {
+// Again calls f as a client does that is told to try again: until it is
+// answered. It returns the number of failures, all of which must be
+// ErrUnavailable.
+func Again(t testing.TB, f func() error) (failures int) {
 	t.Helper()
 	for ; failures < 50; failures++ {
 		err := f()
@@ -88,15 +105,15 @@ func again(t testing.TB, f func() error) (failures int) {
 	return 0
 }
 
-// life plays an honest user's sessions, from login to logout everywhere, and
+// Life plays an honest user's sessions, from login to logout everywhere, and
 // checks after each step that nobody is worse off.
 //
 // limited: a subject may have two sessions. A login that failed may count as one
 // until it is undone, so that is for tests in which few calls fail.
-func life(t testing.TB, s *refresh.Sessions, rec *events, subject string, limited bool) (failures int) {
+func Life(t testing.TB, s *refresh.Sessions, rec *Events, subject string, limited bool) (failures int) {
 	t.Helper()
 	ctx := context.Background()
-	try := func(f func() error) { t.Helper(); failures += again(t, f) }
+	try := func(f func() error) { t.Helper(); failures += Again(t, f) }
 	login := func() (g *refresh.Grant) {
 		t.Helper()
 		// Which of two logins in one millisecond is the older, nobody can say.
@@ -104,7 +121,7 @@ func life(t testing.TB, s *refresh.Sessions, rec *events, subject string, limite
 			runtime.Gosched()
 		}
 		try(func() (err error) {
-			g, err = s.Start(ctx, refresh.Login{Remember: true, Subject: subject, Client: client})
+			g, err = s.Start(ctx, refresh.Login{Remember: true, Subject: subject, Client: Client})
 			return err
 		})
 		return g
@@ -112,7 +129,7 @@ func life(t testing.TB, s *refresh.Sessions, rec *events, subject string, limite
 	renew := func(g *refresh.Grant) (next *refresh.Grant) {
 		t.Helper()
 		for next == nil || next.Outcome == family.Fresh { // until it is old enough to be rotated
-			try(func() (err error) { next, err = s.Refresh(ctx, g.RefreshToken, client); return err })
+			try(func() (err error) { next, err = s.Refresh(ctx, g.RefreshToken, Client); return err })
 		}
 		if next.Claims.Generation != g.Claims.Generation+1 {
 			t.Fatalf("generation %d follows %d: an operation took effect twice", next.Claims.Generation, g.Claims.Generation)
@@ -125,12 +142,12 @@ func life(t testing.TB, s *refresh.Sessions, rec *events, subject string, limite
 		t.Fatal("a lost response is answered with another successor: the family forked")
 	}
 	third := renew(second)
-	settled := rec.of(refresh.EventSettled)
+	settled := rec.Of(refresh.EventSettled)
 	redistest.Await(t, 10*time.Second, "the client's use of its token settles the generation", func() bool {
 		if _, err := s.Verify(third.AccessToken); err != nil {
 			t.Fatalf("a fresh access token: %v", err)
 		}
-		return rec.of(refresh.EventSettled) > settled
+		return rec.Of(refresh.EventSettled) > settled
 	})
 	third = renew(third)
 	other := login() // the limit is 2
@@ -139,14 +156,31 @@ func life(t testing.TB, s *refresh.Sessions, rec *events, subject string, limite
 	// A login without an answer counts as a session until it is undone: the other
 	// one may have given way to it.
 	uncertain := limited && failures > failed
-	if _, err := s.Refresh(ctx, third.RefreshToken, client); limited && !errors.Is(err, refresh.ErrRefused) && !errors.Is(err, family.ErrUnavailable) {
+	if _, err := s.Refresh(ctx, third.RefreshToken, Client); limited && !errors.Is(err, refresh.ErrRefused) && !errors.Is(err, family.ErrUnavailable) {
 		t.Fatalf("the oldest session did not give way: %v", err)
 	}
 	if !uncertain {
 		renew(other)
 	}
 	newest = renew(newest)
+	failed = failures
 	try(func() error { return s.RevokeOthers(ctx, newest.Claims, family.ReasonPassword) })
+	// A call that failed may have ended sessions. The one that repeats it does not
+	// name them: the feed does, which these services do not have.
+	if _, err := s.Verify(other.AccessToken); !errors.Is(err, refresh.ErrRevoked) && failures == failed {
+		t.Fatalf("a revoked session's access token: %v", err)
+	}
+	revoked := false
+	try(func() error {
+		err := s.Live(ctx, other.Claims)
+		if revoked = errors.Is(err, refresh.ErrRevoked); revoked {
+			return nil
+		}
+		return err
+	})
+	if !revoked {
+		t.Fatal("the store takes a revoked session for alive")
+	}
 	newest = renew(newest)
 	try(func() error { return s.Live(ctx, newest.Claims) })
 	try(func() (err error) {
@@ -157,7 +191,7 @@ func life(t testing.TB, s *refresh.Sessions, rec *events, subject string, limite
 		return err
 	})
 	try(func() error { return s.RevokeAll(ctx, subject, family.ReasonLogoutAll) })
-	if _, err := s.Refresh(ctx, newest.RefreshToken, client); !errors.Is(err, refresh.ErrRefused) && !errors.Is(err, family.ErrUnavailable) {
+	if _, err := s.Refresh(ctx, newest.RefreshToken, Client); !errors.Is(err, refresh.ErrRefused) && !errors.Is(err, family.ErrUnavailable) {
 		t.Fatalf("a session outlived logout everywhere: %v", err)
 	}
 	return failures
