@@ -16,7 +16,7 @@ import (
 )
 
 // onFaulty runs a test on a store of each kind whose driver is faulty.
-func onFaulty(t *testing.T, test func(t *testing.T, f *faulty, store *sqlstore.Store)) {
+func onFaulty(t *testing.T, test func(t *testing.T, f *faulty, cfg sqlstore.Config)) {
 	t.Helper()
 	for _, k := range []struct {
 		name string
@@ -35,7 +35,7 @@ func onFaulty(t *testing.T, test func(t *testing.T, f *faulty, store *sqlstore.S
 			t.Parallel()
 			f, cfg := k.open(t)
 			cfg.Timeout = 300 * time.Millisecond
-			test(t, f, newStore(t, cfg))
+			test(t, f, cfg)
 		})
 	}
 }
@@ -47,10 +47,15 @@ var faults = []fault{refuse, cut, swallow, deadlocked, serialized}
 // error than "try again" is seen.
 func TestOneFaultAtEachStatement(t *testing.T) {
 	t.Parallel()
-	onFaulty(t, func(t *testing.T, f *faulty, store *sqlstore.Store) {
+	onFaulty(t, func(t *testing.T, f *faulty, cfg sqlstore.Config) {
 		ring := storelife.NewRing(t)
 		for _, what := range faults {
 			t.Run(what.String(), func(t *testing.T) {
+				cfg := cfg
+				if what == swallow {
+					cfg.Timeout /= 3 // which is what each of these costs
+				}
+				store := newStore(t, cfg)
 				hit := true
 				position := 0
 				for ; hit; position++ {
@@ -84,7 +89,8 @@ func TestOneFaultAtEachStatement(t *testing.T) {
 // TestRandomFaults: the same with a fault at one statement in ten.
 func TestRandomFaults(t *testing.T) {
 	t.Parallel()
-	onFaulty(t, func(t *testing.T, f *faulty, store *sqlstore.Store) {
+	onFaulty(t, func(t *testing.T, f *faulty, cfg sqlstore.Config) {
+		store := newStore(t, cfg)
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
 		r := rand.New(rand.NewPCG(seed, 0))
