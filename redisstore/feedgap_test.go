@@ -267,7 +267,7 @@ func TestWhileTheFeedIsCutOff(t *testing.T) {
 // and no session is lost.
 func TestOutageGraceWithRedisDead(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "no")
 	p := newPlan(t)
 	off := p.open(t, server.Addr, false)
 	on := p.open(t, server.Addr, false, 5*time.Minute)

@@ -37,6 +37,8 @@ type Server struct {
 	dir   string
 	first []string // arguments before the port
 	args  []string
+	tells bool            // what it says is shown when the test fails
+	said  strings.Builder // by all of its processes; to be read after Kill
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -141,7 +143,12 @@ func (s *Server) launch() {
 		port := freePort(s.t)
 		s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 		if err = s.run(); err == nil {
-			s.t.Cleanup(s.Kill)
+			s.t.Cleanup(func() {
+				s.Kill()
+				if s.t.Failed() && s.tells {
+					s.t.Logf("%s said:\n%s", s.Addr, s.said.String())
+				}
+			})
 			return
 		}
 	}
@@ -156,8 +163,7 @@ func (s *Server) run() error {
 	}
 	args := append(append(append([]string(nil), s.first...), "--port", port), s.args...)
 	cmd := exec.Command(s.bin, args...)
-	var out strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdout, cmd.Stderr = &s.said, &s.said
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -172,7 +178,7 @@ func (s *Server) run() error {
 		}
 		select {
 		case <-done:
-			return errors.New(out.String())
+			return errors.New(s.said.String())
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
