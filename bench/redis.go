@@ -30,6 +30,8 @@ type host struct {
 type hostError struct{ error }
 
 func (h *host) Helper()                        {}
+func (h *host) Failed() bool                   { return false }
+func (h *host) Logf(string, ...any)            {}
 func (h *host) TempDir() string                { return h.dir }
 func (h *host) Cleanup(f func())               { h.after = append(h.after, f) }
 func (h *host) Skipf(string, ...any)           { panic(hostError{ErrNoRedis}) }

@@ -145,7 +145,7 @@ func (s *Server) launch() {
 		if err = s.run(); err == nil {
 			s.t.Cleanup(func() {
 				s.Kill()
-				if s.t.Failed() && s.tells {
+				if s.tells && s.t.Failed() {
 					s.t.Logf("%s said:\n%s", s.Addr, s.said.String())
 				}
 			})
