@@ -19,6 +19,9 @@ type process struct {
 // Helper implements testing.TB.
 func (p *process) Helper() {}
 
+// Failed implements testing.TB: a program ends with its first failure.
+func (p *process) Failed() bool { return false }
+
 // Cleanup implements testing.TB.
 func (p *process) Cleanup(f func()) {
 	p.mu.Lock()
