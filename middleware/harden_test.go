@@ -108,7 +108,6 @@ func TestHeadersForClassesOfCachesGo(t *testing.T) {
 		w.Write([]byte("hello"))
 	}
 	a := newApp(t)
-	k := a.login("alice")
 	for name, h := range map[string]http.Handler{
 		"a renewal": a.RequireAuth(http.HandlerFunc(public)),
 		"a sign-in": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -122,7 +121,7 @@ func TestHeadersForClassesOfCachesGo(t *testing.T) {
 		}),
 	} {
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, k.request("GET", "/", expired))
+		h.ServeHTTP(w, a.login("alice").request("GET", "/", expired)) // a sign-in ends the session that comes with it
 		sent := w.Header()
 		for _, field := range names {
 			if v := sent[field]; len(v) > 0 && field != "Pragma" {
